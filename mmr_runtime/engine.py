@@ -1,0 +1,324 @@
+"""The engine: pages, songs and texts become unit vectors of one space, and moods are read off them."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, Self, cast
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mmr_runtime.bundle import Bundle, Tower
+from mmr_runtime.errors import BundleError, DeviceError, TextError, UsageError
+from mmr_runtime.limits import MAX_TEXT_CHARS
+from mmr_runtime.sessions import Device, Session, default_threads, resolve_device
+
+if TYPE_CHECKING:
+    from mmr_runtime.frontend import FrontEnd
+    from mmr_runtime.text import Tokenizer
+
+Floats = NDArray[np.float32]
+Modality = Literal["image", "audio", "text"]
+
+# Faster first: what `precision="auto"` takes of the precisions that a bundle holds.
+_PRECISIONS = {"cpu": ("int8", "fp32", "fp16"), "cuda": ("fp16", "fp32", "int8")}
+_SCALE_OF = {"image": "image_text", "audio": "audio_text", "text": "image_text"}
+
+
+@dataclass(frozen=True, eq=False)
+class SongEmbedding:
+    """What the audio tower says of one song.
+
+    Attributes:
+        vector: float32 (d,), unit length, the direction of the windows' mean.
+        windows: float32 (w, d), unit rows.
+        starts: float64 (w,), seconds.
+        seconds: length of the song.
+    """
+
+    vector: Floats
+    windows: Floats
+    starts: NDArray[np.float64]
+    seconds: float
+
+
+class Engine:
+    """A model bundle ready to embed. Towers are loaded on first use; one engine may serve many threads.
+
+    Open it with `Engine.open`, close it with `close` or a `with` block.
+    """
+
+    def __init__(self, bundle: Bundle, *, device: Device, precision: str, threads: int | None) -> None:
+        if threads is not None and threads < 1:
+            raise UsageError(f"threads must be at least 1, not {threads}", "leave it out to let mmr choose")
+        self.bundle = bundle
+        self.precision = precision
+        self.threads = threads or default_threads()
+        self._asked_device = device
+        self._sessions: dict[str, Session] = {}
+        self._front_end: FrontEnd | None = None
+        self._tokenizer: Tokenizer | None = None
+        self._labels: dict[str, NDArray[Any]] | None = None
+        # Creation of sessions is not safe beside itself in onnxruntime; running them is.
+        self._lock = threading.RLock()
+
+    @classmethod
+    def open(
+        cls,
+        model: str | Path = "default",
+        *,
+        device: Device = "auto",
+        precision: str = "auto",
+        threads: int | None = None,
+    ) -> Self:
+        """Open a bundle; no graph is loaded yet.
+
+        Args:
+            model: `default`, or the folder of a bundle.
+            device: `cpu`, `cuda` (an error where it cannot be had), or `auto`.
+            precision: `fp32`, `int8`, `fp16`, or `auto`: the fastest one that the bundle holds.
+            threads: cores for one graph; by default those allowed, at most 4.
+
+        Raises:
+            BundleError: the bundle is missing or damaged.
+            UsageError: an argument is out of range.
+        """
+        return cls(Bundle.open(model), device=device, precision=precision, threads=threads)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Give back the memory of all towers; the next use loads them again."""
+        with self._lock:
+            self._sessions.clear()
+            self._front_end = None
+
+    @property
+    def model_id(self) -> str:
+        """Name of the model; vectors of two models are never compared."""
+        return self.bundle.manifest.id
+
+    @property
+    def embedding_size(self) -> int:
+        """Length d of every vector."""
+        return self.bundle.manifest.embedding_size
+
+    def warmup(self, towers: Iterable[Tower] = ("image",)) -> None:
+        """Load these towers now, so that the first page turn need not."""
+        for tower in towers:
+            self._session(tower)
+
+    # -- embedding ---------------------------------------------------------------------------------------------------
+
+    def embed_images(self, images: Sequence[Any], *, spread: Literal["auto", "whole"] = "auto") -> Floats:
+        """Embed pages.
+
+        Args:
+            images: paths, encoded bytes, PIL images or uint8 arrays (h, w[, c]).
+            spread: `auto`: an image wider than tall is two pages, embedded apart and averaged; `whole`: as it is.
+
+        Returns:
+            float32 (n, d), unit rows.
+
+        Raises:
+            ImageError: an image cannot be read.
+        """
+        from mmr_runtime.image import load_image, preprocess
+
+        session = self._session("image")
+        rows = np.empty((len(images), self.embedding_size), np.float32)
+        for row, source in zip(rows, images, strict=True):
+            halves = preprocess(load_image(source), self.bundle.manifest.image, spread)
+            row[:] = _mean_direction(unit_rows(session.run(halves)))
+        return rows
+
+    def embed_audio(self, song: str | Path, *, windows: int = 8) -> SongEmbedding:
+        """Embed a song by windows spread over it.
+
+        Args:
+            song: path of an audio file.
+            windows: at most so many windows; a short song has fewer.
+
+        Raises:
+            AudioError: the file holds no sound that can be read.
+        """
+        from mmr_runtime.audio import read_windows
+
+        if windows < 1:
+            raise UsageError(f"windows must be at least 1, not {windows}")
+        heard = read_windows(song, windows=windows, spec=self.bundle.manifest.audio)
+        vectors = self.embed_samples(heard.samples)
+        return SongEmbedding(_mean_direction(vectors), vectors, heard.starts, heard.seconds)
+
+    def embed_samples(self, samples: Floats) -> Floats:
+        """Embed windows of sound.
+
+        Args:
+            samples: float32 (n, t), mono in [-1, 1] at the bundle's sample rate; t at most one window. Shorter ones are
+                put in the middle and their first and last value repeated, as AudioCLIP's loaders pad in evaluation.
+
+        Returns:
+            float32 (n, d), unit rows.
+        """
+        spec = self.bundle.manifest.audio
+        samples = np.atleast_2d(np.asarray(samples, np.float32))
+        missing = spec.window_samples - samples.shape[1]
+        if missing < 0:
+            raise UsageError(f"a window holds at most {spec.window_samples} samples, not {samples.shape[1]}")
+        if missing:
+            left = round(missing / 2)
+            samples = np.pad(samples, ((0, 0), (left, missing - left)), mode="edge")
+        session = self._session("audio")
+        front_end = self._open_front_end()
+        # One window at a time: a window's image is 1.6 MB and its frames 13 MB, and speed does not depend on it.
+        return unit_rows(np.concatenate([session.run(front_end(window[None])) for window in samples]))
+
+    def embed_texts(self, texts: Sequence[str]) -> Floats:
+        """Embed texts; one that is longer than the encoder's context is cut at sentence ends and its parts averaged.
+
+        Returns:
+            float32 (n, d), unit rows.
+
+        Raises:
+            TextError: a text is beyond the limits.
+        """
+        if isinstance(texts, str):
+            raise UsageError("embed_texts takes a list of texts, not one text", "embed_texts([text])")
+        session = self._session("text")
+        tokenizer = self._open_tokenizer()
+        context = self.bundle.manifest.text.context
+        rows = np.empty((len(texts), self.embedding_size), np.float32)
+        for row, text in zip(rows, texts, strict=True):
+            if len(text) > MAX_TEXT_CHARS:
+                raise TextError(f"the text has {len(text)} characters, more than {MAX_TEXT_CHARS}", "shorten it")
+            # One text at a time, at its own length: the graph does no work for padding.
+            parts = [session.run(tokenizer.tokens([p], context)) for p in tokenizer.pieces(text, context)]
+            row[:] = _mean_direction(unit_rows(np.concatenate(parts)))
+        return rows
+
+    # -- moods -------------------------------------------------------------------------------------------------------
+
+    def label_vectors(self, name: str) -> Floats:
+        """The prompts of a label set as unit rows, float32 (n, d).
+
+        Raises:
+            BundleError: the bundle has no such set.
+        """
+        labels = self._open_labels()
+        if name not in self.bundle.manifest.labels or name not in labels:
+            raise BundleError(
+                f"the bundle has no label set {name!r}", "export it with a text tower, or with --labels FILE"
+            )
+        return cast("Floats", labels[name])
+
+    def reference(self, modality: Modality) -> Floats | None:
+        """Unit rows (r, d) of the reference set stored for queries of this modality, or None."""
+        return cast("Floats | None", self._open_labels().get(f"reference_{modality}"))
+
+    def mood_scores(self, vectors: Floats, modality: Modality) -> Floats:
+        """How strongly each mood is present, before it is turned into a share.
+
+        Cosines with the mood prompts, standardised per mood over the bundle's reference set; where the bundle has none
+        (AudioCLIP's own weights), cosine times the logit scale, as AudioCLIP does.
+
+        Args:
+            vectors: float32 (n, d), unit rows.
+            modality: what the vectors were made from.
+
+        Returns:
+            float32 (n, 7).
+        """
+        cosines = np.atleast_2d(vectors) @ self.label_vectors("mood").T
+        calibration = self._open_labels().get(f"calibration_{modality}")
+        if calibration is None:
+            return cast("Floats", cosines * np.float32(self.bundle.manifest.logit_scales[_SCALE_OF[modality]]))
+        return cast("Floats", (cosines - calibration[0]) / calibration[1])
+
+    def moods(self, vectors: Floats, modality: Modality) -> Floats:
+        """Shares of the seven moods.
+
+        Args:
+            vectors: float32 (n, d), unit rows.
+            modality: `image`, `audio` or `text`.
+
+        Returns:
+            float32 (n, 7) in the order of `MOODS`; rows sum to 1.
+        """
+        return self.mood_shares(self.mood_scores(vectors, modality))
+
+    def mood_shares(self, scores: Floats) -> Floats:
+        """Softmax of mood scores (n, 7) at the bundle's temperature; rows sum to 1."""
+        z = scores * np.float32(self.bundle.manifest.rank.temperature)
+        e = np.exp(z - z.max(axis=1, keepdims=True))
+        return cast("Floats", e / e.sum(axis=1, keepdims=True))
+
+    # -- parts, made on first use ------------------------------------------------------------------------------------
+
+    def _session(self, tower: Tower) -> Session:
+        with self._lock:
+            if tower not in self._sessions:
+                self._sessions[tower] = self._open_session(tower)
+            return self._sessions[tower]
+
+    def _open_session(self, tower: Tower) -> Session:
+        device = resolve_device(self._asked_device)
+        try:
+            return Session(self._graph(tower, device), device=device, threads=self.threads)
+        except DeviceError:
+            if self._asked_device != "auto" or device == "cpu":
+                raise
+            # `auto` takes CUDA only if it works; from here on this engine stays on the CPU.
+            self._asked_device = "cpu"
+            return Session(self._graph(tower, "cpu"), device="cpu", threads=self.threads)
+
+    def _graph(self, tower: Tower, device: Literal["cpu", "cuda"]) -> Path:
+        have = self.bundle.manifest.graphs.get(tower)
+        if not have:
+            raise BundleError(f"the bundle {self.model_id} has no {tower} tower", "use a bundle that has it")
+        if self.precision != "auto":
+            wanted = self.precision
+        else:
+            wanted = next(p for p in (*_PRECISIONS[device], *have) if p in have)
+        if wanted not in have:
+            raise UsageError(f"the {tower} tower has no {wanted} graph", f"it has {', '.join(sorted(have))}")
+        return self.bundle.path(have[wanted].file)
+
+    def _open_front_end(self) -> FrontEnd:
+        from mmr_runtime.frontend import FrontEnd
+
+        with self._lock:
+            if self._front_end is None:
+                self._front_end = FrontEnd.load(self.bundle.path("frontend.npz"), self.bundle.manifest.audio)
+            return self._front_end
+
+    def _open_tokenizer(self) -> Tokenizer:
+        from mmr_runtime.text import Tokenizer
+
+        with self._lock:
+            if self._tokenizer is None:
+                self._tokenizer = Tokenizer.load(self.bundle.path("merges.txt.gz"))
+            return self._tokenizer
+
+    def _open_labels(self) -> dict[str, NDArray[Any]]:
+        with self._lock:
+            if self._labels is None:
+                self._labels = self.bundle.labels()
+            return self._labels
+
+
+def unit_rows(vectors: Floats) -> Floats:
+    """Rows divided by their length; a zero row stays zero (upstream would give NaN)."""
+    norms = np.linalg.norm(vectors, axis=1, keepdims=True)
+    return cast("Floats", (vectors / np.where(norms > 0, norms, 1)).astype(np.float32, copy=False))
+
+
+def _mean_direction(rows: Floats) -> Floats:
+    """Unit vector (d,) along the mean of unit rows (n, d)."""
+    return cast("Floats", unit_rows(rows.mean(axis=0, keepdims=True))[0])

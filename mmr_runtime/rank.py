@@ -1,0 +1,165 @@
+"""Vectors become an order (DESIGN section 9).
+
+Three forms. `direct`: cosine of query and item times the logit scale, as AudioCLIP. `text`: through the hinge, as in
+the paper: the mood shares of both sides compared. `blend`: both, weighted.
+
+In a space whose modalities were only ever tied through text, raw scores have hubs: items that win for every query. What
+is known without the query corrects that: an item's mean score over a reference set of queries is subtracted, and its
+spread divided by (z-scoring by item; cf. Dinu et al. 2015, "Improving zero-shot learning by mitigating the hubness
+problem").
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, cast
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mmr_runtime.errors import UsageError
+from mmr_runtime.moods import MOODS
+
+if TYPE_CHECKING:
+    from mmr_runtime.engine import Engine, Floats, Modality
+
+_PAIR_SCALE = {
+    frozenset(("image", "audio")): "audio_image",
+    frozenset(("text", "audio")): "audio_text",
+    frozenset(("image", "text")): "image_text",
+}
+_LEAST_SPREAD = 1e-3
+
+
+@dataclass(frozen=True, eq=False)
+class Query:
+    """What is searched for.
+
+    Attributes:
+        modality: what `vectors` were made from.
+        vectors: float32 (q, d), unit rows: one page or several that belong together, a song's windows, texts.
+        text: float32 (t, d), unit rows: dialogue of the page, or None.
+    """
+
+    modality: Modality
+    vectors: Floats
+    text: Floats | None = None
+
+    def __post_init__(self) -> None:
+        if self.vectors.ndim != 2 or not len(self.vectors):
+            raise UsageError("a query needs at least one vector")
+
+
+class Ranker:
+    """Scores of many items for any query; what depends on the items alone is computed once.
+
+    Args:
+        engine: gives moods, scales, reference sets and the rank parameters.
+        items: float32 (n, d), unit rows.
+        modality: what the items are.
+    """
+
+    def __init__(self, engine: Engine, items: Floats, modality: Modality) -> None:
+        self._engine = engine
+        self._items = items
+        self._modality: Modality = modality
+        self._spec = engine.bundle.manifest.rank
+        self._moods: Floats | None = None
+        self._hubs: dict[tuple[str, str], tuple[Floats, Floats]] = {}
+
+    def scores(self, query: Query) -> Floats:
+        """One score an item, float32 (n,); higher is better."""
+        if not len(self._items):
+            return np.zeros(0, np.float32)
+        form = self._spec.form
+        if form == "direct":
+            return self._corrected("direct", query)
+        if form == "text":
+            return self._corrected("text", query)
+        w = np.float32(self._spec.direct_weight)
+        return cast("Floats", w * self._corrected("direct", query) + (1 - w) * self._corrected("text", query))
+
+    def moods(self) -> Floats:
+        """Mood shares of the items, float32 (n, 7)."""
+        if self._moods is None:
+            self._moods = self._engine.moods(self._items, self._modality)
+        return self._moods
+
+    def _corrected(self, form: str, query: Query) -> Floats:
+        raw = self._text(query) if form == "text" else self._direct(query)
+        if not self._spec.correct_hubs:
+            return raw
+        mean, spread = self._hub(form, query.modality)
+        return cast("Floats", (raw - mean) / spread)
+
+    def _direct(self, query: Query) -> Floats:
+        score = self._items @ query.vectors.mean(axis=0) * self._scale(query.modality)
+        if query.text is None or not len(query.text):
+            return cast("Floats", score)
+        w = np.float32(self._spec.text_weight)
+        spoken = self._items @ query.text.mean(axis=0) * self._scale("text")
+        return cast("Floats", (1 - w) * score + w * spoken)
+
+    def _text(self, query: Query) -> Floats:
+        return cast("Floats", self.moods() @ query_moods(self._engine, query))
+
+    def _scale(self, modality: str) -> np.float32:
+        name = _PAIR_SCALE.get(frozenset((modality, self._modality)), "image_text")
+        return np.float32(self._engine.bundle.manifest.logit_scales[name])
+
+    def _hub(self, form: str, modality: Modality) -> tuple[Floats, Floats]:
+        """Mean and spread (n,) of every item's score over the reference queries of this modality."""
+        if (form, modality) not in self._hubs:
+            reference = self._engine.reference(modality)
+            if reference is None:
+                self._hubs[form, modality] = np.zeros(1, np.float32), np.ones(1, np.float32)
+            else:
+                if form == "direct":
+                    scores = self._items @ reference.T * self._scale(modality)
+                else:
+                    scores = self.moods() @ self._engine.moods(reference, modality).T
+                spread = np.maximum(scores.std(axis=1), _LEAST_SPREAD)
+                self._hubs[form, modality] = scores.mean(axis=1), spread
+        return self._hubs[form, modality]
+
+
+def query_moods(engine: Engine, query: Query) -> Floats:
+    """Mood shares of a query, float32 (7,): page and dialogue fused where there are both."""
+    scores = engine.mood_scores(query.vectors, query.modality).mean(axis=0)
+    if query.text is not None and len(query.text):
+        w = np.float32(engine.bundle.manifest.rank.text_weight)
+        scores = (1 - w) * scores + w * engine.mood_scores(query.text, "text").mean(axis=0)
+    return cast("Floats", engine.mood_shares(scores[None])[0])
+
+
+def top(scores: Floats, keys: Sequence[str], k: int) -> NDArray[np.int64]:
+    """Indices of the k best, best first; equal scores in the order of their keys.
+
+    Args:
+        scores: (n,), no NaN.
+        keys: n strings, the tie breaker (paths).
+        k: how many at most.
+    """
+    n = len(scores)
+    k = min(k, n)
+    if k <= 0:
+        return np.zeros(0, np.int64)
+    # All that equals the k-th score competes for the last places: ties must not depend on partition's order.
+    threshold = np.partition(scores, n - k)[n - k]
+    candidates = np.flatnonzero(scores >= threshold)
+    order = sorted(candidates.tolist(), key=lambda i: (-float(scores[i]), keys[i]))
+    return np.array(order[:k], np.int64)
+
+
+def reasons(page: Floats, item: Floats, most: int = 2) -> tuple[str, ...]:
+    """The moods that speak for a match, strongest first: those whose share is above chance on both sides.
+
+    Args:
+        page: (7,) mood shares of the query.
+        item: (7,) mood shares of the item.
+        most: how many at most.
+    """
+    chance = 1 / len(MOODS)
+    common = [i for i in np.argsort(-(page * item), kind="stable") if page[i] > chance and item[i] > chance]
+    return tuple(MOODS[i].lower() for i in common[:most])
