@@ -102,8 +102,9 @@ class Engine:
 
     @property
     def model_id(self) -> str:
-        """Name of the model; vectors of two models are never compared."""
-        return self.bundle.manifest.id
+        """Name of the model with the hash of its weights; vectors of two models are never compared."""
+        manifest = self.bundle.manifest
+        return f"{manifest.id}@{str(manifest.source.get('sha256', ''))[:12]}"
 
     @property
     def embedding_size(self) -> int:
@@ -132,10 +133,10 @@ class Engine:
         """
         from mmr_runtime.image import load_image, preprocess
 
-        session = self._session("image")
+        session, spec = self._session("image"), self.bundle.manifest.image
         rows = np.empty((len(images), self.embedding_size), np.float32)
         for row, source in zip(rows, images, strict=True):
-            halves = preprocess(load_image(source), self.bundle.manifest.image, spread)
+            halves = preprocess(load_image(source, spec), spec, spread)
             row[:] = _mean_direction(unit_rows(session.run(halves)))
         return rows
 

@@ -17,11 +17,18 @@ MAX_SONG_SECONDS = 24 * 3600.0
 MIN_SONG_SECONDS = 0.1
 """Seconds; below this a file holds no music to hear."""
 
+MAX_SAMPLE = 32768.0
+"""Largest size of a sample where full scale is 1: a decoder may overshoot a little, but 16-bit numbers given as floats
+would be off by 90 dB, and their squares may leave float32."""
+
 MAX_TEXT_CHARS = 100_000
 """Characters of one query text."""
 
 MAX_MANIFEST_BYTES = 4 * 2**20
 """Bytes of a bundle's manifest.json."""
+
+MAX_ID_CHARS = 200
+"""Characters of a model id: it stands in every index."""
 
 MAX_GRAPH_BYTES = 2**31 - 1
 """Bytes of one ONNX graph: protobuf's own limit."""
@@ -31,3 +38,15 @@ MAX_LIBRARY_FILES = 1_000_000
 
 MAX_ERROR_NAMES = 12
 """Names listed in one error message; the rest is a count."""
+
+MIN_AUDIO_RATE = 1_000
+"""Hz; a lower sample rate is a damaged header, not music."""
+
+MAX_AUDIO_RATE = 768_000
+"""Hz; the highest rate that converters are sold for."""
+
+MAX_UNSTATED_MP3_BYTES = 512 * 2**20
+"""Bytes of an MP3 that is read whole to count its frames; longer ones are taken by their header."""
+
+MAX_TAG_CHARS = 300
+"""Characters of a title, artist or album that are kept."""

@@ -1,0 +1,130 @@
+"""Inputs of the towers, generated from seeds or read from a folder: for proofs, calibration and the quality gate.
+
+Each use has its own range of seeds (or share of a folder), so that nothing is judged by what it was fitted on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from mmr_runtime.audio import read_windows
+from mmr_runtime.bundle import AudioSpec, ImageSpec, TextSpec, Tower
+from mmr_runtime.errors import InputError, UsageError
+from mmr_runtime.frontend import FrontEnd
+from mmr_runtime.image import load_image, preprocess
+from mmr_runtime.moods import GENRE_PROMPTS, MOOD_PROMPTS
+from mmr_runtime.text import Tokenizer
+
+from .synth.pages import generate_page
+from .synth.pages.story import make_story
+from .synth.pieces import compose
+
+Rows = list[NDArray[Any]]
+Use = Literal["proof", "calibration", "selection", "gate"]
+USES: tuple[Use, ...] = ("proof", "calibration", "selection", "gate")
+_SEEDS_OF_A_USE = 100_000
+_PAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp")
+_SONG_SUFFIXES = (".wav", ".flac", ".ogg", ".opus", ".mp3")
+_SILENCE = 1e-4  # unit scale: the rustle of a recording between two pieces
+
+
+@dataclass(frozen=True, eq=False)
+class Sources:
+    """What the inputs are made with.
+
+    Attributes:
+        image: how pages are prepared.
+        audio: how sound is prepared.
+        text: how long a text may be.
+        front_end: of the audio tower, or None without one.
+        tokenizer: of the text tower.
+    """
+
+    image: ImageSpec
+    audio: AudioSpec
+    text: TextSpec
+    front_end: FrontEnd | None
+    tokenizer: Tokenizer
+
+    def rows(self, tower: Tower, use: Use, count: int, folder: Path | None = None) -> Rows:
+        """Inputs of a tower, each of batch 1.
+
+        Args:
+            tower: whose.
+            use: what for; no two uses share an input.
+            count: how many; at most, where they come from a folder.
+            folder: read pages and songs in it instead of generating them.
+
+        Raises:
+            UsageError: the folder holds too few usable files.
+        """
+        if tower == "text":
+            return [self.tokenizer.tokens([text], self.text.context) for text in _texts(use, count)]
+        if tower == "image":
+            pages = _pages(use, count) if folder is None else _files(folder, _PAGE_SUFFIXES, use, count)
+            return [self._page(page) for page in pages]
+        if folder is None:
+            return [self._sound(samples) for samples in self.sounds(use, count)]
+        windows = (self._song_window(song) for song in _files(folder, _SONG_SUFFIXES, use, count))
+        return [self._sound(samples) for samples in windows]
+
+    def sounds(self, use: Use, count: int) -> Iterator[NDArray[np.float32]]:
+        """Windows of generated pieces, float32 (1, window_samples), unit range; the first is next to silent."""
+        rate, length = self.audio.sample_rate, self.audio.window_samples
+        for i in range(count):
+            seed = _seed(use, i)
+            if i == 0:
+                yield np.random.default_rng(seed).normal(0, _SILENCE, (1, length)).astype(np.float32)
+            else:
+                yield compose(seed, seconds=length / rate + 0.1, sample_rate=rate).samples[None, :length]
+
+    def _page(self, page: Any) -> NDArray[np.float32]:
+        return preprocess(load_image(page), self.image, "whole")
+
+    def _sound(self, samples: NDArray[np.float32]) -> NDArray[np.float32]:
+        assert self.front_end is not None
+        return self.front_end(samples)
+
+    def _song_window(self, song: Path) -> NDArray[np.float32]:
+        samples = read_windows(song, windows=1, spec=self.audio).samples[:1]
+        missing = self.audio.window_samples - samples.shape[1]
+        return np.pad(samples, ((0, 0), (missing // 2, missing - missing // 2)), mode="edge")
+
+
+def _seed(use: Use, i: int) -> int:
+    return USES.index(use) * _SEEDS_OF_A_USE + i
+
+
+def _pages(use: Use, count: int) -> Iterator[Image.Image]:
+    """Generated pages; the first two are blank, white and black."""
+    for i in range(count):
+        yield Image.new("L", (480, 688), 255 - 255 * i) if i < 2 else generate_page(_seed(use, i)).image
+
+
+def _texts(use: Use, count: int) -> Sequence[str]:
+    """Captions of pages that are not drawn; a proof also has the default prompts."""
+    prompts = (*MOOD_PROMPTS, *GENRE_PROMPTS)[: count // 2] if use == "proof" else ()
+    captions = (make_story(np.random.default_rng(_seed(use, i)), None, None).caption for i in range(count))
+    return [*prompts, *captions][:count]
+
+
+def _files(folder: Path, suffixes: tuple[str, ...], use: Use, count: int) -> list[Path]:
+    """Every n-th file below the folder, n = number of uses, starting at this use's own."""
+    try:
+        files = sorted(path for path in folder.rglob("*") if path.suffix.lower() in suffixes)
+    except OSError as error:
+        raise InputError(f"{folder} cannot be read: {error.strerror}", "check the folder") from error
+    share = files[USES.index(use) :: len(USES)][:count]
+    if not share:
+        raise UsageError(
+            f"{folder} has {len(files)} files of {', '.join(suffixes)}",
+            "put at least a few dozen there, or leave it out",
+        )
+    return share

@@ -1,0 +1,1 @@
+"""Training: objectives, the joint space, the students, the recipes."""

@@ -1,0 +1,417 @@
+"""The recipe of the shipped model: features of teachers, the joint space, two students, one checkpoint.
+
+1. Pages: features of MobileNetV2 (ImageNet) on the whole grey page; its trunk stays as it is and ships.
+2. Clips: an AudioSet tagger's features; texts: a sentence model's. Neither ships.
+3. The joint space: three linear heads tied through text (`space`).
+4. Students take the place of the two teachers: a transformer on CLIP's tokens (`text_student`), an ESResNeXt on fbsp
+   spectrograms (`audio_student`).
+5. Calibration: mean and spread of every mood's cosine over a reference set, out of fold for the pages.
+"""
+
+from __future__ import annotations
+
+import gzip
+import json
+import math
+import tomllib
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from mmr_export.data.collection import Clip, Page, Text, folds, grades_of, read_clips, read_pages, read_texts
+from mmr_export.data.teachers import MUSIC, Sentences, Tagger, Tags, cached
+from mmr_export.model import PRESETS, AudioCLIP
+from mmr_export.synth.pieces import Piece, compose
+from mmr_export.train.audio_student import AudioOptions, Heard, train_audio
+from mmr_export.train.space import Examples, Space, SpaceOptions, fit_space
+from mmr_export.train.text_student import TextOptions, make_corpus, train_text
+from mmr_runtime.audio import read_windows
+from mmr_runtime.bundle import AudioSpec, ImageSpec, RankSpec
+from mmr_runtime.errors import InputError, MissingFileError
+from mmr_runtime.frontend import FrontEnd, fit
+from mmr_runtime.image import load_image, preprocess
+from mmr_runtime.moods import GENRES, MOOD_PROMPTS, MOODS
+from mmr_runtime.text import Tokenizer
+
+Floats = NDArray[np.float64]
+Report = Callable[[str], None]
+CONFIG = PRESETS["small"]
+ASSETS = Path(__file__).resolve().parents[1] / "assets"
+RECIPES = Path(__file__).resolve().parents[1] / "recipes"
+MERGES = "merges.txt.gz"
+IMAGE = ImageSpec(
+    height=CONFIG.image.height, width=CONFIG.image.width, mean=(0.5,) * 3, std=(0.5,) * 3, resize="page", grey=True
+)
+PROMPTS = (
+    *MOOD_PROMPTS,
+    *(m.lower() for m in MOODS),
+    *(f"a {m.lower()} song" for m in MOODS),
+    *(f"a {m.lower()} scene" for m in MOODS),
+)
+"""Seven of each kind, in the order of MOODS."""
+LEVEL = 0.1
+"""Root mean square to which every training clip is brought before it is varied."""
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """What recipes/small.toml holds; see there."""
+
+    seed: int = 0
+    folds: int = 5
+    pieces: int = 700
+    clip_seconds: float = 10.0
+    tagger_share: float = 0.3
+    manga_weight: float = 3.0
+    caption_weight: float = 0.05
+    prompt_weight: float = 3.0
+    space: SpaceOptions = field(default_factory=SpaceOptions)
+    text: TextOptions = field(default_factory=TextOptions)
+    audio: AudioOptions = field(default_factory=AudioOptions)
+    rank: RankSpec = field(default_factory=RankSpec)
+
+    @classmethod
+    def read(cls, path: Path | None = None) -> Recipe:
+        """Read a recipe; without a path, the one that comes with the package.
+
+        Raises:
+            InputError: it is not TOML or holds unknown keys.
+        """
+        try:
+            values: dict[str, Any] = tomllib.loads((path or RECIPES / "small.toml").read_text(encoding="utf-8"))
+            values.pop("kind", None)
+            parts = {"space": SpaceOptions, "text": TextOptions, "audio": AudioOptions, "rank": RankSpec}
+            return cls(**{k: parts[k](**v) if k in parts else v for k, v in values.items()})
+        except FileNotFoundError as error:
+            raise MissingFileError(f"no recipe {path}", "give the path of a TOML file") from error
+        except (tomllib.TOMLDecodeError, TypeError) as error:
+            raise InputError(f"{path or 'the recipe'} cannot be used: {error}", "compare recipes/small.toml") from error
+
+
+def train_small(data: Path, output: Path, recipe: Recipe, cache: Path, report: Report) -> None:
+    """Train the small model and write `output` (a state dict) with its JSON file.
+
+    Args:
+        data: folder of the development data.
+        output: the checkpoint, e.g. best.pt.
+        recipe: the hyperparameters.
+        cache: folder for features of the teachers; they are made once.
+        report: gets a line for every step.
+    """
+    torch.manual_seed(recipe.seed)
+    pages, clips, texts = read_pages(data), read_clips(data), read_texts(data)
+    model = AudioCLIP(CONFIG)
+    load_trunk(model, data / "teachers" / "mobilenet_v2" / "weights.npz")
+    sentences = Sentences()
+    tokenizer = Tokenizer.load(ASSETS / MERGES)
+    report(f"{len(pages)} pages, {len(clips)} clips, {len(texts)} texts")
+
+    sheet = _page_sheet(model, pages, sentences, recipe, cache)
+    report("read the pages")
+    sound = _hear(data, clips, recipe, cache)
+    report(f"heard {len(clips)} clips and {recipe.pieces} pieces")
+    trained = [t for t in texts if not t.validation]
+    reading = _read_texts(trained, pages, sheet, sentences, recipe)
+    real = np.flatnonzero([not c.validation for c in clips])
+    clip_examples = _clip_examples(clips, sound, Tagger(data).labels, sentences, recipe)
+    space = fit_space(sheet.examples, clip_examples[real], reading.examples, recipe.space)
+
+    _set_page_head(model, sheet, space)
+    corpus = make_corpus(_all_lines(trained, pages), token_words(), recipe.text)
+    said = cached(cache, "corpus", "\n".join(corpus), lambda: sentences.embed(corpus))
+    report(f"{len(corpus)} texts for the text student")
+    train_text(model, tokenizer, corpus, reading.place(space, said), recipe.text, report)
+
+    prompts = reading.place(space, sentences.embed(MOOD_PROMPTS))
+    heard = Heard(
+        images=sound.images,
+        targets=space.clip(sound.features).astype(np.float32),
+        features=sound.features.astype(np.float32),
+        moods=_profiles(clips, sound).astype(np.float32),
+    )
+    rows = np.concatenate([real, np.arange(len(clips), len(heard.targets))])
+    train_audio(model, heard, rows, prompts, recipe.audio, report)
+
+    held_out = _held_out_pages(pages, sheet, clip_examples[real], reading.examples, recipe)
+    sidecar = _sidecar(model, tokenizer, held_out, sound.images[real], trained, recipe)
+    _write(model, sidecar, output)
+    report(f"wrote {output}")
+
+
+# -- features ---------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, eq=False)
+class Sheet:
+    """The pages as the image head sees them; `mean` and `std` (f,) are those of the manga-styled ones."""
+
+    examples: Examples
+    mean: Floats
+    std: Floats
+
+
+@dataclass(frozen=True, eq=False)
+class Sound:
+    """Clips, then generated pieces: dB images (n, 3, rows, frames), the tagger's features and logits, piece grades."""
+
+    images: NDArray[np.float16]
+    features: Floats
+    mood_logits: Floats
+    logits: Floats
+    piece_moods: Floats
+
+
+@dataclass(frozen=True, eq=False)
+class Reading:
+    """Texts as the text head sees them: sentence vectors less their `centre` (384,)."""
+
+    examples: Examples
+    centre: Floats
+
+    def place(self, space: Space, vectors: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Unit rows (n, size) of sentence vectors (n, 384)."""
+        return space.text(vectors.astype(np.float64) - self.centre).astype(np.float32)
+
+
+def load_trunk(model: AudioCLIP, path: Path) -> None:
+    """Load MobileNetV2's ImageNet weights (`layer.weight`, `layer.bias` of every layer but the classifier)."""
+    if not path.is_file():
+        raise MissingFileError(
+            f"no {path.name} in {path.parent}", "name the folder of the development data with --data"
+        )
+    with np.load(path) as stored:
+        weights = {
+            k: torch.from_numpy(stored[k].astype(np.float32)) for k in stored.files if not k.startswith("logits")
+        }
+    missing, unexpected = model.visual.load_state_dict(weights, strict=False)
+    extra = set(missing) - {"feature_mean", "feature_std", "proj.weight", "proj.bias"}
+    if extra or unexpected:
+        raise InputError(f"{path} is not MobileNetV2's: {sorted(extra)[:3]} missing, {unexpected[:3]} unexpected")
+
+
+def page_features(model: AudioCLIP, paths: Sequence[Path]) -> NDArray[np.float32]:
+    """Features (n, 2352) of pages by the image trunk."""
+    rows = []
+    trunk = model.visual.eval().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    with torch.inference_mode():
+        for path in paths:
+            pixels = torch.from_numpy(preprocess(load_image(path, IMAGE), IMAGE, "whole"))
+            rows.append(trunk.features(pixels.contiguous(memory_format=torch.channels_last)).numpy()[0])
+    return np.stack(rows)
+
+
+def _page_sheet(model: AudioCLIP, pages: Sequence[Page], sentences: Sentences, recipe: Recipe, cache: Path) -> Sheet:
+    key = "\n".join(str(p.path) for p in pages) + str(IMAGE)
+    raw = np.asarray(cached(cache, "pages", key, lambda: page_features(model, [p.path for p in pages])), np.float64)
+    captions = [p.caption for p in pages]
+    meaning = cached(cache, "captions", "\n".join(captions), lambda: sentences.embed(captions))
+    manga = np.array([p.manga for p in pages])
+    features, moods = np.empty_like(raw), grades_of(pages)
+    # Each collection has its own look and its own mix of moods; neither may stand for the other.
+    for group in (manga, ~manga):
+        features[group] = (raw[group] - raw[group].mean(axis=0)) / _spread(raw[group])
+        moods[group] -= moods[group].mean(axis=0)
+    weights = np.where(manga, recipe.manga_weight, 1.0)
+    examples = Examples(features, moods / moods.std(), np.asarray(meaning, np.float64), weights)
+    return Sheet(examples, raw[manga].mean(axis=0), _spread(raw[manga]))
+
+
+def _spread(rows: Floats) -> Floats:
+    return np.asarray(rows.std(axis=0) + 1e-2)
+
+
+def _hear(data: Path, clips: Sequence[Clip], recipe: Recipe, cache: Path) -> Sound:
+    key = "\n".join(str(c.path) for c in clips) + f"{recipe.pieces} {recipe.clip_seconds} {CONFIG.audio}"
+    tagger = Tagger(data)
+    seeds = range(recipe.pieces)
+
+    def tag() -> NDArray[np.float32]:
+        tags = tagger.tag([levelled(s) for s in _samples(clips, seeds, tagger.rate, recipe)])
+        return np.concatenate([tags.logits, tags.features], axis=1)
+
+    both = np.asarray(cached(cache, "tags", key, tag), np.float64)
+    images = cached(cache, "images", key, lambda: _images(_samples(clips, seeds, 44100, recipe)))
+    tags = Tags(both[:, :527], both[:, 527:])
+    features = np.concatenate([tags.features, tags.logits / 3], axis=1)
+    recorded = features[: len(clips)]
+    features = (features - recorded.mean(axis=0)) / (recorded.std(axis=0) + 1e-3)
+    moods = np.array([_piece(s, 8000, recipe).moods for s in seeds], np.float64)
+    return Sound(images, features, tags.moods, tags.logits, moods)
+
+
+def _samples(clips: Sequence[Clip], seeds: Sequence[int], rate: int, recipe: Recipe) -> Iterator[NDArray[np.float32]]:
+    length = round(rate * recipe.clip_seconds)
+    spec = AudioSpec(sample_rate=rate, window_samples=length)
+    for clip in clips:
+        # A clip that is shorter, or cannot be decoded whole, is repeated.
+        yield np.resize(read_windows(clip.path, windows=1, spec=spec).samples[0], length)
+    for seed in seeds:
+        yield np.resize(_piece(seed, rate, recipe).samples, length)
+
+
+def _piece(seed: int, rate: int, recipe: Recipe) -> Piece:
+    return compose(seed, mood=MOODS[seed % len(MOODS)], seconds=recipe.clip_seconds, sample_rate=rate)
+
+
+def levelled(samples: NDArray[np.float32]) -> NDArray[np.float32]:
+    """The samples at the root mean square of all training clips, cut off at full scale."""
+    rms = max(float(np.sqrt(np.mean(samples**2))), 1e-5)
+    return np.clip(samples * np.float32(LEVEL / rms), -1, 1)
+
+
+def _images(samples: Iterator[NDArray[np.float32]]) -> NDArray[np.float16]:
+    tower = AudioCLIP(CONFIG).audio
+    bank = [p.detach().numpy() for p in (tower.fbsp.m, tower.fbsp.fb, tower.fbsp.fc)]
+    spec = AudioSpec(floor_db=CONFIG.audio.floor_db)
+    front_end = FrontEnd.from_arrays(fit(*bank, tower.window.numpy()), spec)
+    return np.stack([front_end(levelled(s)[None])[0].astype(np.float16) for s in samples])
+
+
+def _clip_examples(
+    clips: Sequence[Clip], sound: Sound, names: Sequence[str], sentences: Sentences, recipe: Recipe
+) -> Examples:
+    logits = sound.logits[: len(clips)]
+    trust = np.array([c.trust for c in clips])
+    meaning = sentences.embed([", ".join(tag_words(row, names)) + " music" for row in _standard(logits)])
+    share = recipe.tagger_share
+    moods = (1 - share) * _intent(clips) + share * _tagged(sound.mood_logits[: len(clips)])
+    weights = np.where(trust > 0, trust + share * 0.3, share * 0.3)
+    return Examples(sound.features[: len(clips)], moods, meaning.astype(np.float64), weights)
+
+
+def _intent(clips: Sequence[Clip]) -> Floats:
+    """The authors' intended moods, standardised over the clips that have one; 0 where it is unknown."""
+    grades, trust = grades_of(clips), np.array([c.trust for c in clips])
+    known = trust > 0
+    centred = (grades - np.average(grades[known], axis=0, weights=trust[known])) / grades[known].std(axis=0)
+    return np.where(known[:, None], centred, 0.0)
+
+
+def _tagged(mood_logits: Floats) -> Floats:
+    """The tagger's mood profile: standardised over the collection, less what all moods share (how musical it is)."""
+    z = _standard(mood_logits)
+    return np.asarray(z - z.mean(axis=1, keepdims=True))
+
+
+def _standard(rows: Floats) -> Floats:
+    return np.asarray((rows - rows.mean(axis=0)) / (rows.std(axis=0) + 1e-6))
+
+
+def tag_words(standard: Floats, names: Sequence[str], count: int = 8) -> list[str]:
+    """The music tags (lower case) in which a clip stands out most from its collection."""
+    music = standard[MUSIC]
+    return [names[MUSIC.start + int(i)].lower() for i in np.argsort(-music, kind="stable")[:count]]
+
+
+def _profiles(clips: Sequence[Clip], sound: Sound) -> Floats:
+    """Mood profiles (n, 7) of clips and pieces for the contrastive loss: intent where known, else the tagger's."""
+    known = np.array([c.trust > 0 for c in clips])[:, None]
+    recorded = np.where(known, _intent(clips), _tagged(sound.mood_logits[: len(clips)]))
+    return np.concatenate([recorded, _standard(sound.piece_moods)])
+
+
+def _read_texts(
+    texts: Sequence[Text], pages: Sequence[Page], sheet: Sheet, sentences: Sentences, recipe: Recipe
+) -> Reading:
+    written = sentences.embed_lines([t.lines for t in texts]).astype(np.float64)
+    prompts = sentences.embed(PROMPTS).astype(np.float64)
+    captions = sheet.examples.meaning
+    centre = np.concatenate([written, captions]).mean(axis=0)
+    grades, ideal = grades_of(texts), np.tile(3 * np.eye(len(MOODS)), (len(PROMPTS) // len(MOODS), 1))
+    moods = np.concatenate([grades - grades.mean(axis=0), sheet.examples.moods, ideal - ideal.mean(axis=0)])
+    weights = np.repeat([1.0, recipe.caption_weight, recipe.prompt_weight], [len(texts), len(pages), len(PROMPTS)])
+    vectors = np.concatenate([written, captions, prompts])
+    return Reading(Examples(vectors - centre, moods / moods.std(), vectors, weights), centre)
+
+
+def _all_lines(texts: Sequence[Text], pages: Sequence[Page]) -> list[str]:
+    lines = [line for t in texts for line in t.lines]
+    whole = [" ".join(t.lines) for t in texts]
+    return [*PROMPTS * 20, *GENRES, *lines, *whole, *(p.caption for p in pages)]
+
+
+def token_words() -> list[str]:
+    """Every plain word of at least three letters that is one token."""
+    table = gzip.decompress((ASSETS / MERGES).read_bytes()).decode()
+    joined = [line.replace(" ", "") for line in table.splitlines()]
+    words = [j.removesuffix("</w>") for j in joined if j.endswith("</w>")]
+    return [w for w in words if len(w) >= 3 and w.isascii() and w.isalpha()]
+
+
+# -- the checkpoint ---------------------------------------------------------------------------------------------------
+
+
+def _set_page_head(model: AudioCLIP, sheet: Sheet, space: Space) -> None:
+    visual = model.visual
+    with torch.no_grad():
+        visual.feature_mean.copy_(torch.from_numpy(sheet.mean))
+        visual.feature_std.copy_(torch.from_numpy(sheet.std))
+        visual.proj.weight.copy_(torch.from_numpy(space.page.weight.T))
+        visual.proj.bias.zero_()
+    visual.fold()
+
+
+def _held_out_pages(
+    pages: Sequence[Page], sheet: Sheet, clips: Examples, texts: Examples, recipe: Recipe
+) -> NDArray[np.float32]:
+    """Vectors (r, size) of the manga-styled pages, each by heads that never saw its title."""
+    manga = np.flatnonzero([p.manga for p in pages])
+    fold = folds([pages[i].group for i in manga], recipe.folds, recipe.seed)
+    vectors = np.empty((len(manga), recipe.space.size), np.float32)
+    for k in range(recipe.folds):
+        seen = np.setdiff1d(np.arange(len(pages)), manga[fold == k])
+        space = fit_space(sheet.examples[seen], clips, texts, recipe.space)
+        vectors[fold == k] = space.page(sheet.examples.features[manga[fold == k]])
+    return vectors
+
+
+@torch.inference_mode()
+def _sidecar(
+    model: AudioCLIP,
+    tokenizer: Tokenizer,
+    pages: NDArray[np.float32],
+    images: NDArray[np.float16],
+    texts: Sequence[Text],
+    recipe: Recipe,
+) -> dict[str, Any]:
+    """What the exporter must know beside the weights: conventions, calibration, the reference set, rank parameters."""
+
+    def read(lines: Sequence[str]) -> NDArray[np.float32]:
+        rows = [model.encode_text(torch.from_numpy(tokenizer.tokens([p]))) for p in lines]
+        return _unit(torch.cat(rows).numpy())
+
+    start = (images.shape[3] - AudioSpec().frames) // 2
+    middle = images[..., start : start + AudioSpec().frames].astype(np.float32)
+    heard = _unit(np.concatenate([model.encode_db(torch.from_numpy(i[None])).numpy() for i in middle]))
+    prompts = read(MOOD_PROMPTS)
+    vectors = {"image": pages, "audio": heard, "text": read([tokenizer.pieces(t.text)[0] for t in texts])}
+    cosines = {name: v @ prompts.T for name, v in vectors.items()}
+    return {
+        "id": "mmr-small-1",
+        "licence": "Apache-2.0",
+        "config": CONFIG.to_dict(),
+        "image": asdict(IMAGE),
+        "audio": {"amplitude": "int16", "floor_db": CONFIG.audio.floor_db},
+        "rank": asdict(recipe.rank),
+        "calibration": {n: [c.mean(axis=0).tolist(), c.std(axis=0).tolist()] for n, c in cosines.items()},
+        "reference": {name: vectors[name][:256].tolist() for name in ("image", "audio")},
+    }
+
+
+def _unit(rows: NDArray[np.float32]) -> NDArray[np.float32]:
+    return np.asarray(rows / np.linalg.norm(rows, axis=1, keepdims=True), np.float32)
+
+
+def _write(model: AudioCLIP, sidecar: dict[str, Any], output: Path) -> None:
+    with torch.no_grad():
+        for scale in (model.logit_scale, model.logit_scale_ai, model.logit_scale_at):
+            scale.fill_(math.log(1 / 0.1))
+    part = output.with_suffix(".part")
+    torch.save(model.state_dict(), part)
+    part.replace(output)
+    output.with_suffix(".json").write_text(json.dumps(sidecar), encoding="utf-8")

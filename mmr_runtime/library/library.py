@@ -1,0 +1,304 @@
+"""A library: folders, their index, and the order of their tracks for a query (DESIGN sections 3, 9 and 10)."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import threading
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mmr_runtime.errors import InputError, MissingFileError, UsageError
+from mmr_runtime.library import matrix
+from mmr_runtime.library.indexing import Plan, Update, decoder_name, make_plan
+from mmr_runtime.library.query import make_query
+from mmr_runtime.library.records import Kind, Match, Progress, Track, UpdateReport
+from mmr_runtime.library.scan import Scan, is_within, scan
+from mmr_runtime.library.store import FileFacts, FileRow, Floats, Store
+from mmr_runtime.rank import Query, Ranker, query_moods, reasons, top
+
+if TYPE_CHECKING:
+    from mmr_runtime.engine import Engine, Modality
+
+Filter = Callable[[Track], bool]
+
+
+@dataclass(frozen=True, eq=False)
+class _View:
+    """What is searched, as of one moment.
+
+    Attributes:
+        ids: (n,) of the store's items.
+        vectors: float32 (n, d).
+        rows: for every item its files, ordered by path.
+        ranker: scores the vectors.
+    """
+
+    ids: NDArray[np.int64]
+    vectors: Floats
+    rows: list[list[FileFacts]]
+    ranker: Ranker
+
+
+class Library:
+    """Folders of songs (or pages) that can be searched. Open it with `Library.open`; threads may share it.
+
+    What another process writes while a library is open is seen when it is opened again, or updated.
+    """
+
+    def __init__(self, roots: tuple[str, ...], engine: Engine, store: Store, kind: Kind) -> None:
+        self._roots = roots
+        self._engine = engine
+        self._store = store
+        self._kind: Kind = kind
+        self._modality: Modality = "audio" if kind == "songs" else "image"
+        self._view: _View | None = None
+        self._lock = threading.Lock()
+
+    @classmethod
+    def open(
+        cls,
+        folders: str | Path | Iterable[str | Path],
+        engine: Engine,
+        index: str | Path | None = None,
+        *,
+        kind: Kind = "songs",
+    ) -> Self:
+        """Open a library as it was last indexed; `update` looks at the folders.
+
+        Args:
+            folders: one folder or several.
+            engine: the model; each has its own vectors in the index.
+            index: folder that the index is kept in; by default one in the user's data folder, for just these folders.
+                A named index may serve several sets of folders; only tracks in the folders given here are searched.
+            kind: `songs`, or `pages` to search images.
+
+        Raises:
+            MissingFileError: a folder does not exist, and nothing is known of it.
+            InputError: something else than a folder was given.
+            LibraryError: the index cannot be opened.
+        """
+        named = [folders] if isinstance(folders, str | Path) else list(folders)
+        if not named:
+            raise UsageError("a library needs at least one folder", "name a folder of songs")
+        if kind not in ("songs", "pages"):
+            raise UsageError(f"there is no kind of library called {kind!r}", "songs or pages")
+        roots = _resolve(named)
+        home = Path(index).expanduser() if index is not None else default_index(roots, kind)
+        absent = [root for root in roots if not Path(root).is_dir()]
+        if absent and not (home / "index.db").exists():
+            raise _missing(absent[0])
+        store = Store.open(home, kind)
+        library = cls(roots, engine, store, kind)
+        try:
+            for root in absent:
+                if not any(is_within(path, [root]) for path in store.files()):
+                    raise _missing(root)
+        except BaseException:
+            store.close()
+            raise
+        return library
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the index; the engine stays open."""
+        self._view = None
+        self._store.close()
+
+    @property
+    def index(self) -> Path:
+        """Folder of the index."""
+        return self._store.folder
+
+    @property
+    def kind(self) -> Kind:
+        """`songs` or `pages`."""
+        return self._kind
+
+    def __len__(self) -> int:
+        """Different tracks that can be searched; files with equal bytes count once."""
+        return len(self._loaded().ids)
+
+    def tracks(self) -> list[Track]:
+        """All tracks that can be searched, ordered by path."""
+        return sorted((_track(rows[0]) for rows in self._loaded().rows), key=lambda track: str(track.path))
+
+    # -- indexing ----------------------------------------------------------------------------------------------------
+
+    def update(
+        self,
+        progress: Callable[[Progress], None] | None = None,
+        cancel: Callable[[], bool] | threading.Event | None = None,
+    ) -> UpdateReport:
+        """Look at the folders and embed what is new in them.
+
+        Every finished file is safe at once: whatever ends this early, the next update goes on from there. Files that
+        cannot be used are skipped, named, and not tried again until they or the decoders change. Where nothing has to
+        be written, no lock is taken. Folders without any track are no error: `len(library)` is 0 then.
+
+        Args:
+            progress: called before each file that has to be looked into, and at the end.
+            cancel: a function, or an event, that says when to stop.
+
+        Raises:
+            CancelledError: `cancel` said so.
+            LibraryError: another process is writing the index, or it cannot be written.
+        """
+        cancelled = cancel.is_set if isinstance(cancel, threading.Event) else (cancel or _never)
+        found = scan(self._roots, self._kind)
+        plan, known = self._plan(found)
+        if not plan.work and not plan.lost:
+            return Update(self._store, self._engine, self._kind, plan, known).run(progress, cancelled)
+        try:
+            with self._store.writing():
+                # Planned anew: another process may have finished files between the first look and the lock.
+                plan, known = self._plan(found)
+                return Update(self._store, self._engine, self._kind, plan, known).run(progress, cancelled)
+        finally:
+            self._view = None
+
+    def _plan(self, found: Scan) -> tuple[Plan, dict[str, FileRow]]:
+        with self._store.snapshot():
+            known = self._store.files()
+            have = self._store.contents(self._engine.model_id)
+        return make_plan(found, known, have, self._roots, decoder_name(self._kind)), known
+
+    # -- searching ---------------------------------------------------------------------------------------------------
+
+    def rank(self, query: Any, *, text: str | None = None, top: int = 10, filters: Filter | None = None) -> list[Match]:
+        """The tracks that fit a query best.
+
+        Args:
+            query: a page or a list of pages that belong together (paths, bytes, PIL images, uint8 arrays), the path of
+                a song, a vector, a `rank.Query`, or None to search by text alone.
+            text: dialogue of the page.
+            top: how many at most.
+            filters: keeps a track or not, asked before the best are chosen.
+
+        Returns:
+            matches, best first; empty where the library has no tracks. Equal scores are ordered by path.
+
+        Raises:
+            InputError: the query cannot be read.
+            UsageError: an argument is out of range.
+        """
+        if top < 1:
+            raise UsageError(f"top must be at least 1, not {top}")
+        view = self._loaded()
+        if not len(view.ids):
+            return []
+        asked = make_query(self._engine, query, text, self._kind)
+        scores = view.ranker.scores(asked)
+        chosen = _choose(view, scores, top, filters)
+        items = np.array([row for row, _ in chosen], np.int64)
+        starts = self._best_starts(asked, view.ids[items])
+        moods, why = self._moods(asked, view.vectors[items])
+        return [
+            Match(i + 1, float(scores[row]), track, starts[i], moods[i], why[i])
+            for i, (row, track) in enumerate(chosen)
+        ]
+
+    def _best_starts(self, query: Query, items: NDArray[np.int64]) -> list[float]:
+        """Start in seconds of each item's window that fits the query best."""
+        windows = self._store.windows(items.tolist(), self._engine.embedding_size)
+        if not sum(len(vectors) for vectors, _ in windows):
+            return [0.0] * len(items)
+        stacked = np.concatenate([vectors for vectors, _ in windows])
+        scores = Ranker(self._engine, stacked, self._modality).scores(query)
+        best, at = [], 0
+        for vectors, starts in windows:
+            own = scores[at : at + len(vectors)]
+            best.append(float(starts[int(np.argmax(own))]) if len(own) else 0.0)
+            at += len(vectors)
+        return best
+
+    def _moods(self, query: Query, vectors: Floats) -> tuple[list[tuple[float, ...]], list[tuple[str, ...]]]:
+        """Mood shares of each track, and what it has in common with the query; empty for a model without moods."""
+        if "mood" not in self._engine.bundle.manifest.labels or not len(vectors):
+            return [()] * len(vectors), [()] * len(vectors)
+        asked = query_moods(self._engine, query)
+        shares = self._engine.moods(vectors, self._modality)
+        return [tuple(map(float, row)) for row in shares], [reasons(asked, row) for row in shares]
+
+    def _loaded(self) -> _View:
+        with self._lock:
+            if self._view is None:
+                self._view = self._load()
+            return self._view
+
+    def _load(self) -> _View:
+        model = self._engine.model_id
+        with self._store.snapshot():
+            ids, vectors = matrix.load(self._store, model, self._engine.embedding_size)
+            tracks = self._store.tracks(model)
+        place = {item: row for row, item in enumerate(ids.tolist())}
+        rows: list[list[FileFacts]] = [[] for _ in place]
+        for item, facts in tracks:
+            if is_within(facts[0], self._roots):
+                rows[place[item]].append(facts)
+        if not all(rows):  # a named index that serves other folders too
+            inside = [row for row, files in enumerate(rows) if files]
+            ids, vectors, rows = ids[inside], vectors[inside], [rows[row] for row in inside]
+        return _View(ids, vectors, rows, Ranker(self._engine, vectors, self._modality))
+
+
+def default_index(roots: tuple[str, ...], kind: Kind) -> Path:
+    """Where the index of these folders is kept unless the caller says otherwise."""
+    from platformdirs import user_data_path
+
+    # surrogateescape: names of folders need not be valid text.
+    key = json.dumps([kind, *roots]).encode("utf-8", "surrogateescape")
+    return user_data_path("mmr", appauthor=False) / "libraries" / hashlib.blake2b(key, digest_size=8).hexdigest()
+
+
+def _resolve(folders: list[str | Path]) -> tuple[str, ...]:
+    """Absolute paths, sorted; folders inside others are covered by those."""
+    found = set()
+    for folder in folders:
+        path = Path(folder).expanduser()
+        try:
+            real = path.resolve()
+        except (OSError, RuntimeError) as error:
+            raise InputError(f"{folder} cannot be resolved: {error}", "check the path") from error
+        if real.exists() and not real.is_dir():
+            raise InputError(f"{folder} is not a folder", "give the folder that holds it")
+        found.add(str(real))
+    return tuple(sorted(root for root in found if not is_within(root, found)))
+
+
+def _choose(view: _View, scores: Floats, count: int, filters: Filter | None) -> list[tuple[int, Track]]:
+    """Rows and tracks of the best, best first; of equal files the first by path that the filter keeps."""
+    if filters is None:
+        best = top(scores, [files[0][0] for files in view.rows], count)
+        return [(row, _track(view.rows[row][0])) for row in best.tolist()]
+    kept = []
+    for row, files in enumerate(view.rows):
+        track = next((t for t in map(_track, files) if filters(t)), None)
+        if track is not None:
+            kept.append((row, track))
+    rows = np.array([row for row, _ in kept], np.int64)
+    best = top(scores[rows], [str(track.path) for _, track in kept], count)
+    return [kept[i] for i in best.tolist()]
+
+
+def _track(row: FileFacts) -> Track:
+    path = Path(row[0])
+    return Track(path, row[1] or path.stem, row[2], row[3], row[4])
+
+
+def _missing(root: str) -> MissingFileError:
+    return MissingFileError(f"there is no folder {root}", "check the path")
+
+
+def _never() -> bool:
+    return False
