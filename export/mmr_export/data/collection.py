@@ -50,9 +50,10 @@ class Clip:
 
 @dataclass(frozen=True)
 class Text:
-    """A labelled text: a description of a scene or of music, a listener's query, or a page's dialogue (` / ` between lines).
+    """A labelled text: a description of a scene or of music, a listener's query, or the dialogue of a page.
 
-    `kind` is the file's own (`scene`, `music`, `query`) or `dialogue`; `group` is the story, or the text alone.
+    `kind` is the file's own (`scene`, `music`, `query`) or `dialogue`, whose lines ` / ` divides; `group` is the story,
+    or the text alone.
     """
 
     text: str

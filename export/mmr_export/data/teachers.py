@@ -88,7 +88,7 @@ class Tagger:
         self._folder = folder / "teachers" / "efficientat_mn04"
         if not (self._folder / "mn04_as.onnx").is_file():
             raise MissingFileError(
-                f"no tagger in {self._folder}", "name the folder of the development data with --data"
+                f"no tagger in {self._folder}", "name the folder of development data with --data"
             )
 
     @cached_property

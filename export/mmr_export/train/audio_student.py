@@ -1,8 +1,8 @@
 """The audio tower learns moods from fbsp spectrograms: a teacher's directions, its features, and labels through text.
 
-Three terms a batch: 1 - cosine to the music teacher's place in the joint space, the teacher's features by a side head that
-is dropped afterwards (richer than seven moods), and the symmetric class-aware contrastive loss against the mood prompts'
-vectors. Clips are heard at a random place and level.
+Three terms a batch: 1 - cosine to the music teacher's place in the joint space; the teacher's features by a side head
+that is dropped afterwards (richer than seven moods); and the symmetric class-aware contrastive loss against the vectors
+of the mood prompts. Clips are heard at a random place and level.
 """
 
 from __future__ import annotations

@@ -14,8 +14,8 @@ def class_aware_loss(logits: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
 
     The plain loss counts a second "Sad" item of a batch as a negative of the first (an irreducible error of about
     ln(items of the class) a direction); here the target of a row is a distribution over the batch in proportion to
-    exp(SHARPNESS * cosine of the mood profiles). With distinct one-hot profiles and SHARPNESS -> infinity it is the plain
-    loss.
+    exp(SHARPNESS * cosine of the mood profiles). With distinct one-hot profiles and SHARPNESS -> infinity it is the
+    plain loss.
 
     Args:
         logits: float (n, m), scaled similarities.

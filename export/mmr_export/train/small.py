@@ -182,7 +182,7 @@ def load_trunk(model: AudioCLIP, path: Path) -> None:
     """Load MobileNetV2's ImageNet weights (`layer.weight`, `layer.bias` of every layer but the classifier)."""
     if not path.is_file():
         raise MissingFileError(
-            f"no {path.name} in {path.parent}", "name the folder of the development data with --data"
+            f"no {path.name} in {path.parent}", "name the folder of development data with --data"
         )
     with np.load(path) as stored:
         weights = {

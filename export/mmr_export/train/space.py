@@ -1,15 +1,16 @@
 """The joint space of the small model: three linear heads on features, tied through text.
 
-The sentence teacher's space is the hinge (as in LiT, Zhai et al. 2022, the text side leads). Every vector has two blocks:
+The sentence teacher's space is the hinge (as in LiT, Zhai et al. 2022, the text side leads). Every vector has two
+blocks:
 
 - mood: seven coordinates, one for each mood, a ridge regression of the grades on the features;
-- meaning: the leading principal components of sentence vectors; a page is regressed on its caption's, a clip on those of
-  its tags.
+- meaning: the leading principal components of sentence vectors; a page is regressed on its caption's, a clip on those
+  of its tags.
 
-Ridge is used since the data are few (about 200 manga-styled pages, 500 clips with a known intent): it has no local optima
-and its strength is one number, chosen by cross-validation over titles and pieces. Turning the heads further with a
-contrastive loss was tried and lost on held-out pages and texts (docs/decisions/003-small-model.md); the students that must
-see sound and tokens are trained with it.
+Ridge is used since the data are few (about 200 manga-styled pages, 500 clips with a known intent): it has no local
+optima, and its strength is one number, chosen by cross-validation over titles and pieces. Turning the heads further
+with a contrastive loss was tried and lost on held-out pages and texts (docs/decisions/003-small-model.md); the student
+that hears is trained with it.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """The text tower learns to place texts where the sentence teacher's head places them.
 
 The teacher is read for free on any text, so the corpus is made larger than what is labelled: the collection's texts,
-their lines and pieces of them, and every word that the tokenizer holds as one token, alone and mixed. A student that has
-met each word's direction can read sentences that it never saw.
+their lines and pieces of them, and every word that the tokenizer holds as one token, alone and mixed. A student that
+has met each word's direction can read sentences that it never saw.
 """
 
 from __future__ import annotations
