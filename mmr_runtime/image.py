@@ -31,7 +31,8 @@ Spread = Literal["auto", "whole"]
 
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF")
 _PLUGINS = ("Jpeg", "Png", "WebP", "Gif", "Bmp", "Tiff", "Avif")
-_KEPT_MODES = frozenset(("1", "L", "LA", "P", "PA", "RGB", "RGBA", "CMYK", "YCbCr"))
+_KEPT_MODES = frozenset(("1", "L", "LA", "P", "RGB", "RGBA", "CMYK", "YCbCr"))
+_CONVERTED = {"La": "LA", "RGBa": "RGBA", "PA": "RGBA"}  # anything else becomes RGB
 _DEEP_MODES = frozenset(("I", "F", "I;16", "I;16L", "I;16B", "I;16N"))
 _ORIENTATION = 0x0112
 _BROKEN_HINT = "open and save it with another program"
@@ -54,7 +55,7 @@ def load_image(source: Source, spec: ImageSpec | None = None) -> Image:
             still at least twice the size that the form needs, and in grey if that is all it needs.
 
     Returns:
-        An image of mode 1, L, LA, P, PA, RGB, RGBA, CMYK or YCbCr.
+        An image of mode 1, L, LA, P, RGB, RGBA, CMYK or YCbCr.
 
     Raises:
         MissingFileError: the path does not exist.
@@ -128,7 +129,7 @@ def _decode(image: Image, name: str, spec: ImageSpec | None) -> Image:
         if image.mode in _DEEP_MODES:
             image = _to_eight_bits(np.asarray(image), image.mode.startswith("I;16"))
         elif image.mode not in _KEPT_MODES:
-            image = image.convert("RGBA" if image.mode in ("La", "RGBa") else "RGB")
+            image = image.convert(_CONVERTED.get(image.mode, "RGB"))
     except ImageError as error:
         raise ImageError(f"{name}: {error.message}", error.hint) from None
     except Exception as error:  # broken files raise whatever their decoder stumbles over
@@ -180,14 +181,14 @@ def _to_eight_bits(pixels: NDArray[np.generic], sixteen: bool) -> Image:
 
     values = pixels.astype(np.float32)
     low, high = float(values.min()), float(values.max())
-    if not np.isfinite((low, high)).all():
+    if not -1e30 < low <= high < 1e30:  # a NaN fails, too
         raise ImageError("holds values that are no numbers", _BROKEN_HINT)
     if sixteen or (low >= 0 and 255 < high <= 65535):
         values /= 257
     elif low >= 0 and high <= 1 and not np.issubdtype(pixels.dtype, np.integer):
         values *= 255
     elif low < 0 or high > 65535:
-        values = (values - low) * (255 / (high - low))
+        values = (values - low) * (255 / max(high - low, 1e-6))
     return Image.fromarray(np.rint(values).astype(np.uint8))
 
 

@@ -39,7 +39,7 @@ from mmr_runtime.bundle import (
     manifest_to_json,
 )
 from mmr_runtime.errors import CheckpointError, ExportError, UsageError
-from mmr_runtime.frontend import FrontEnd, fit
+from mmr_runtime.frontend import FrontEnd
 from mmr_runtime.sessions import Session
 from mmr_runtime.text import Tokenizer
 
@@ -176,9 +176,7 @@ class _Writer:
             shutil.copyfile(merges.NOTICE, self.folder / NOTICE)
         front_end = None
         if "audio" in self.towers:
-            fbsp = self.model.audio.fbsp
-            m, fb, fc = (p.detach().numpy() for p in (fbsp.m, fbsp.fb, fbsp.fc))
-            arrays = fit(m, fb, fc, self.model.audio.window.numpy())
+            arrays = self.model.audio.front_end_arrays()
             _save_npz(self.folder / FRONT_END, arrays)
             front_end = FrontEnd.from_arrays(arrays, self.audio)
             self.quality["front_end"] = {"form": front_end.form, "error_db": _rounded(front_end.error_db)}

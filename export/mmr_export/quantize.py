@@ -1,12 +1,12 @@
 """Float32 graphs become int8 graphs.
 
-- Convolutional towers, static: activations uint8 with one scale and zero point each, weights int8 per output channel, as
+- Convolutions, static: activations uint8 with one scale and zero point each, weights int8 per output channel, as
   QuantizeLinear / DequantizeLinear pairs that onnxruntime fuses into integer kernels. Unsigned activations, for signed
   ones cost twice the time on processors with VNNI.
-- The text tower, dynamic: each product of activations and weights measures the range of its input when it runs, and the
-  token table is stored as int8 rows with a scale each.
+- Products of activations with weights, dynamic: each measures the range of its input when it runs. So does all of the
+  text tower, whose token table is stored as int8 rows with a scale each.
 
-Everything that is not a convolution, a product with weights, or a step between two quantized ones stays float32.
+Everything that is not one of these, or a step between two quantized convolutions, stays float32.
 """
 
 from __future__ import annotations
@@ -25,7 +25,6 @@ Ranges = Mapping[str, Range]
 GROUPS_MERGED = 4
 """Groups of a grouped convolution that become one; four was the fastest on a VNNI core, by a third."""
 
-_WEIGHTED = ("Conv", "Gemm", "MatMul")
 _STEPS = ("Add", "Mul", "MaxPool", "AveragePool", "Sigmoid", "Relu", "Clip", "GlobalAveragePool")
 _SHARES_SCALE = ("MaxPool",)
 """Steps that only choose among their inputs: in and out on one scale, the integers pass unchanged."""
@@ -34,22 +33,27 @@ _BIAS_LIMIT = 2**30
 
 
 def weighted_nodes(graph: ModelProto) -> list[str]:
-    """Output names of the nodes that multiply with weights; they name a node in `float_nodes`."""
+    """Output names of the nodes that can be quantized, in the order of the graph; they name a node in `float_nodes`."""
     weights = {tensor.name for tensor in graph.graph.initializer}
-    return [n.output[0] for n in graph.graph.node if n.op_type in _WEIGHTED and n.input[1] in weights]
+    return [n.output[0] for n in graph.graph.node if n.op_type in ("Conv", "MatMul") and n.input[1] in weights]
 
 
 def prepared(graph: ModelProto) -> ModelProto:
-    """A copy that computes the same and suits int8 better: groups merged, means over maps as pools."""
+    """A copy that computes the same and suits int8 better: groups merged, means over maps as pools, linear layers as
+    product and sum.
+    """
     graph = _copy(graph)
     weights = {tensor.name: tensor for tensor in graph.graph.initializer}
+    nodes: list[NodeProto] = []
     for node in graph.graph.node:
         if node.op_type == "Conv":
             _merge_groups(node, weights)
         elif node.op_type == "ReduceMean" and _is_map_mean(node, weights):
-            pool = helper.make_node("GlobalAveragePool", node.input[:1], node.output, name=node.name)
-            node.CopyFrom(pool)
-    return graph
+            node.CopyFrom(helper.make_node("GlobalAveragePool", node.input[:1], node.output))
+        elif node.op_type == "Gemm" and node.input[1] in weights:
+            nodes.append(_product_of_linear(node, graph, weights))
+        nodes.append(node)
+    return _rebuilt(graph, nodes)
 
 
 def static_int8(graph: ModelProto, ranges: Ranges, float_nodes: Collection[str] = ()) -> ModelProto:
@@ -79,7 +83,7 @@ def dynamic_int8(graph: ModelProto, float_nodes: Collection[str] = ()) -> ModelP
     weights = {tensor.name: tensor for tensor in graph.graph.initializer}
     tokens = graph.graph.input[0].name
     nodes: list[NodeProto] = []
-    measured: dict[str, tuple[str, str, str]] = {}
+    measured: set[str] = set()
     for node in graph.graph.node:
         if node.op_type == "Gather" and node.input[0] in weights and node.input[1] == tokens:
             nodes += _int8_table(node, graph, weights)
@@ -114,6 +118,17 @@ def _merge_groups(node: NodeProto, weights: dict[str, onnx.TensorProto]) -> None
     tensor.CopyFrom(numpy_helper.from_array(new.reshape(outputs, -1, *kernel), tensor.name))
 
 
+def _product_of_linear(node: NodeProto, graph: ModelProto, weights: dict[str, onnx.TensorProto]) -> NodeProto:
+    """Turn a Gemm with bias into an Add, and give the MatMul that belongs before it."""
+    weight, product = numpy_helper.to_array(weights[node.input[1]]), f"{node.output[0]}_product"
+    if _attribute(node, "transB"):
+        weight = weight.T
+    graph.graph.initializer.append(numpy_helper.from_array(np.ascontiguousarray(weight), f"{product}_matrix"))
+    matmul = helper.make_node("MatMul", [node.input[0], f"{product}_matrix"], [product])
+    node.CopyFrom(helper.make_node("Add", [product, node.input[2]], node.output))
+    return matmul
+
+
 def _is_map_mean(node: NodeProto, weights: dict[str, onnx.TensorProto]) -> bool:
     keeps = next((a.i for a in node.attribute if a.name == "keepdims"), 1)
     axes = weights.get(node.input[1]) if len(node.input) > 1 else None
@@ -134,47 +149,31 @@ class _Static:
         self._graph = _copy(graph)
         self._weights = {tensor.name: tensor for tensor in self._graph.graph.initializer}
         self._float_nodes = set(float_nodes)
-        self._outputs = {value.name for value in self._graph.graph.output}
         self._consumers: dict[str, list[NodeProto]] = {}
         for node in self._graph.graph.node:
             for name in node.input:
                 self._consumers.setdefault(name, []).append(node)
         self._integer: set[str] = set()
         """Activations that an integer kernel makes: nobody ever sees them in float."""
-        self._run_integer: set[str] = set()
-        """Outputs of the nodes that read integers."""
         self.wanted: set[str] = set()
         for node in self._graph.graph.node:
             self._plan(node)
 
     def _plan(self, node: NodeProto) -> None:
         output = node.output[0]
-        if self._is_weighted(node):
-            self._run_integer.add(output)
+        if self._is_convolution(node):
             self.wanted.add(node.input[0])
-            # Products end a tower or feed softmax and biases: their sums are kept as they are.
-            if node.op_type == "Conv" and output not in self._outputs:
-                self._integer.add(output)
-        elif self._is_step(node):
-            self._run_integer.add(output)
+        if self._is_convolution(node) or self._is_step(node):
             self._integer.add(output)
-        if output in self._integer and self._clamped_output(node) is None:
-            self.wanted.add(output)
+            if self._clamped_output(node) is None:
+                self.wanted.add(output)
 
-    def _is_weighted(self, node: NodeProto) -> bool:
-        return (
-            node.op_type in _WEIGHTED
-            and node.input[1] in self._weights
-            and node.output[0] not in self._float_nodes
-        )
+    def _is_convolution(self, node: NodeProto) -> bool:
+        return node.op_type == "Conv" and node.input[1] in self._weights and node.output[0] not in self._float_nodes
 
     def _is_step(self, node: NodeProto) -> bool:
         data = node.input[:1] if node.op_type == "Clip" else node.input
-        return (
-            node.op_type in _STEPS
-            and node.output[0] not in self._outputs
-            and all(name in self._integer for name in data)
-        )
+        return node.op_type in _STEPS and all(name in self._integer for name in data)
 
     def _clamped_output(self, node: NodeProto) -> str | None:
         """Output of the ReLU that alone reads this node: its clamp is the lower end of the scale, and it falls away."""
@@ -189,7 +188,9 @@ class _Static:
         self._nodes: list[NodeProto] = []
         self._scales: dict[str, tuple[np.float32, np.uint8]] = {}
         self._paired: set[str] = set()
+        self._made_by_integers: set[str] = set()
         renamed: dict[str, str] = {}
+        measured: set[str] = set()
         for value in self._graph.graph.input:
             if value.name in self.wanted:
                 self._pair(value.name, ranges[value.name])
@@ -197,61 +198,67 @@ class _Static:
             output, clamped = node.output[0], self._clamped_output(node)
             if output in renamed.values():
                 continue  # a ReLU that its producer has taken over
-            runs_integer = output in self._run_integer
-            self._read_pairs(node, runs_integer)
-            if runs_integer and self._is_weighted(node):
+            on_integers = output in self._integer
+            self._read_pairs(node, on_integers)
+            if self._is_convolution(node):
                 self._quantize_weights(node)
-            if output in self._integer and clamped is not None:
+            if on_integers and clamped is not None:
                 renamed[output] = node.output[0] = clamped
-            self._nodes.append(node)
+            if on_integers:
+                self._made_by_integers.add(node.output[0])
+            if node.op_type == "MatMul" and node.input[1] in self._weights and output not in self._float_nodes:
+                self._nodes += _int8_product(node, self._graph, self._weights, measured)
+            else:
+                self._nodes.append(node)
             made = node.output[0]
             if made in self.wanted:
-                shared = node.input[0].removesuffix(_DQ) if node.op_type in _SHARES_SCALE and runs_integer else None
-                self._pair(made, ranges[made], self._scales.get(shared or ""))
+                shares = on_integers and node.op_type in _SHARES_SCALE
+                self._pair(made, ranges[made], self._scales[node.input[0].removesuffix(_DQ)] if shares else None)
         self._graph.graph.initializer.extend(self._added)
         return _rebuilt(self._graph, self._nodes)
 
-    def _read_pairs(self, node: NodeProto, runs_integer: bool) -> None:
-        """Let a node read the quantized form of what it reads, where there is one and it must."""
+    def _read_pairs(self, node: NodeProto, on_integers: bool) -> None:
+        """Let a node read the quantized form of its inputs: an integer node any, a float node what has no other form."""
         for i, name in enumerate(node.input):
-            if name in self._paired and (runs_integer or name in self._integer):
+            if name in self._paired and (on_integers or name in self._made_by_integers):
                 node.input[i] = name + _DQ
 
     def _pair(self, name: str, bounds: Range, scale: tuple[np.float32, np.uint8] | None = None) -> None:
         """Quantize an activation and bring it back, on a scale of its own or a given one."""
         self._scales[name] = scale or _activation_scale(*bounds)
         self._paired.add(name)
-        parameters = [self._add(f"{name}_scale", self._scales[name][0]), self._add(f"{name}_zero", self._scales[name][1])]
+        parameters = [
+            self._add(f"{name}_scale", self._scales[name][0]),
+            self._add(f"{name}_zero", self._scales[name][1]),
+        ]
         self._nodes += [
             helper.make_node("QuantizeLinear", [name, *parameters], [f"{name}_q"], name=f"{name}_q"),
             helper.make_node("DequantizeLinear", [f"{name}_q", *parameters], [name + _DQ], name=name + _DQ),
         ]
 
     def _quantize_weights(self, node: NodeProto) -> None:
-        axis = 1 if node.op_type == "MatMul" or (node.op_type == "Gemm" and not _attribute(node, "transB")) else 0
         weight = numpy_helper.to_array(self._weights[node.input[1]])
         input_scale = self._scales[node.input[0].removesuffix(_DQ)][0]
-        scales = _channel_scales(weight, axis)
+        scales = _channel_scales(weight, 0)
         bias = None
         if len(node.input) > 2 and node.input[2]:
             bias = numpy_helper.to_array(self._weights[node.input[2]]).astype(np.float64)
             # A channel of hardly any weight and a real bias: its bias must still fit 32 bits.
             scales = np.maximum(scales, np.abs(bias) / (float(input_scale) * _BIAS_LIMIT)).astype(np.float32)
         name = node.output[0]
-        integers = _to_int8(weight, scales, axis)
-        node.input[1] = self._dequantized(f"{name}_weight", integers, scales, axis)
+        node.input[1] = self._dequantized(f"{name}_weight", _to_int8(weight, scales, 0), scales)
         if bias is not None:
             bias_scales = (input_scale * scales).astype(np.float32)
             rounded = np.rint(bias / bias_scales).astype(np.int32)
-            node.input[2] = self._dequantized(f"{name}_bias", rounded, bias_scales, 0)
+            node.input[2] = self._dequantized(f"{name}_bias", rounded, bias_scales)
 
-    def _dequantized(self, name: str, integers: NDArray[Any], scales: NDArray[np.float32], axis: int) -> str:
+    def _dequantized(self, name: str, integers: NDArray[Any], scales: NDArray[np.float32]) -> str:
         inputs = [
             self._add(name, integers),
             self._add(f"{name}_scale", scales),
             self._add(f"{name}_zero", np.zeros(len(scales), integers.dtype)),
         ]
-        self._nodes.append(helper.make_node("DequantizeLinear", inputs, [name + _DQ], name=name + _DQ, axis=axis))
+        self._nodes.append(helper.make_node("DequantizeLinear", inputs, [name + _DQ], name=name + _DQ, axis=0))
         return name + _DQ
 
     def _add(self, name: str, value: Any) -> str:
@@ -300,15 +307,15 @@ def _int8_product(
     node: NodeProto,
     graph: ModelProto,
     weights: dict[str, onnx.TensorProto],
-    measured: dict[str, tuple[str, str, str]],
+    measured: set[str],
 ) -> list[NodeProto]:
     """MatMulInteger between a measured input and int8 weights; onnxruntime fuses these nodes into one."""
     data, output = node.input[0], node.output[0]
+    integers, scale, zero = f"{data}_dynamic", f"{data}_dynamic_scale", f"{data}_dynamic_zero"
     nodes: list[NodeProto] = []
     if data not in measured:
-        measured[data] = (f"{data}_q", f"{data}_scale", f"{data}_zero")
-        nodes.append(helper.make_node("DynamicQuantizeLinear", [data], list(measured[data])))
-    integers, scale, zero = measured[data]
+        measured.add(data)
+        nodes.append(helper.make_node("DynamicQuantizeLinear", [data], [integers, scale, zero]))
     weight = numpy_helper.to_array(weights[node.input[1]])
     scales = _channel_scales(weight, 1)
     for name, value in (("weight", _to_int8(weight, scales, 1)), ("weight_scale", scales)):

@@ -70,6 +70,7 @@ def errors(got: NDArray[Any], want: NDArray[Any]) -> tuple[float, float, float, 
 # -- frames -----------------------------------------------------------------------------------------------------------
 
 
+@settings(deadline=None)
 @given(st.integers(1, 2_000_000))
 def test_padding_fills_the_frames_and_no_more(samples: int) -> None:
     left, right = padding(samples)

@@ -14,7 +14,7 @@ import gzip
 import json
 import math
 import tomllib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -22,10 +22,12 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from PIL.Image import Image
 
 from mmr_export.data.collection import Clip, Page, Text, folds, grades_of, read_clips, read_pages, read_texts
 from mmr_export.data.teachers import MUSIC, Sentences, Tagger, Tags, cached
 from mmr_export.model import PRESETS, AudioCLIP
+from mmr_export.synth.pages import generate_page
 from mmr_export.synth.pieces import Piece, compose
 from mmr_export.train.audio_student import AudioOptions, Heard, train_audio
 from mmr_export.train.space import Examples, Space, SpaceOptions, fit_space
@@ -33,7 +35,7 @@ from mmr_export.train.text_student import TextOptions, make_corpus, train_text
 from mmr_runtime.audio import read_windows
 from mmr_runtime.bundle import AudioSpec, ImageSpec, RankSpec
 from mmr_runtime.errors import InputError, MissingFileError
-from mmr_runtime.frontend import FrontEnd, fit
+from mmr_runtime.frontend import FrontEnd
 from mmr_runtime.image import load_image, preprocess
 from mmr_runtime.moods import GENRES, MOOD_PROMPTS, MOODS
 from mmr_runtime.text import Tokenizer
@@ -64,6 +66,8 @@ class Recipe:
 
     seed: int = 0
     folds: int = 5
+    generated_pages: int = 490
+    generated_weight: float = 1.0
     pieces: int = 700
     clip_seconds: float = 10.0
     tagger_share: float = 0.3
@@ -116,7 +120,7 @@ def train_small(data: Path, output: Path, recipe: Recipe, cache: Path, report: R
     sound = _hear(data, clips, recipe, cache)
     report(f"heard {len(clips)} clips and {recipe.pieces} pieces")
     trained = [t for t in texts if not t.validation]
-    reading = _read_texts(trained, pages, sheet, sentences, recipe)
+    reading = _read_texts(trained, sheet, sentences, recipe)
     real = np.flatnonzero([not c.validation for c in clips])
     clip_examples = _clip_examples(clips, sound, Tagger(data).labels, sentences, recipe)
     space = fit_space(sheet.examples, clip_examples[real], reading.examples, recipe.space)
@@ -181,9 +185,7 @@ class Reading:
 def load_trunk(model: AudioCLIP, path: Path) -> None:
     """Load MobileNetV2's ImageNet weights (`layer.weight`, `layer.bias` of every layer but the classifier)."""
     if not path.is_file():
-        raise MissingFileError(
-            f"no {path.name} in {path.parent}", "name the folder of development data with --data"
-        )
+        raise MissingFileError(f"no {path.name} in {path.parent}", "name the folder of development data with --data")
     with np.load(path) as stored:
         weights = {
             k: torch.from_numpy(stored[k].astype(np.float32)) for k in stored.files if not k.startswith("logits")
@@ -194,31 +196,40 @@ def load_trunk(model: AudioCLIP, path: Path) -> None:
         raise InputError(f"{path} is not MobileNetV2's: {sorted(extra)[:3]} missing, {unexpected[:3]} unexpected")
 
 
-def page_features(model: AudioCLIP, paths: Sequence[Path]) -> NDArray[np.float32]:
+def page_features(model: AudioCLIP, images: Iterable[Image]) -> NDArray[np.float32]:
     """Features (n, 2352) of pages by the image trunk."""
     rows = []
     trunk = model.visual.eval().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     with torch.inference_mode():
-        for path in paths:
-            pixels = torch.from_numpy(preprocess(load_image(path, IMAGE), IMAGE, "whole"))
+        for image in images:
+            pixels = torch.from_numpy(preprocess(image, IMAGE, "whole"))
             rows.append(trunk.features(pixels.contiguous(memory_format=torch.channels_last)).numpy()[0])
     return np.stack(rows)
 
 
 def _page_sheet(model: AudioCLIP, pages: Sequence[Page], sentences: Sentences, recipe: Recipe, cache: Path) -> Sheet:
+    """Recorded pages, then generated ones, each collection standardised by itself."""
     key = "\n".join(str(p.path) for p in pages) + str(IMAGE)
-    raw = np.asarray(cached(cache, "pages", key, lambda: page_features(model, [p.path for p in pages])), np.float64)
-    captions = [p.caption for p in pages]
+    drawn = [generate_page(seed, mood=MOODS[seed % len(MOODS)]) for seed in range(recipe.generated_pages)]
+    raw = np.concatenate(
+        [
+            cached(cache, "pages", key, lambda: page_features(model, (load_image(p.path, IMAGE) for p in pages))),
+            cached(cache, "drawn", f"{len(drawn)} {IMAGE}", lambda: page_features(model, (p.image for p in drawn))),
+        ]
+    ).astype(np.float64)
+    captions = [*(p.caption for p in pages), *(p.caption for p in drawn)]
     meaning = cached(cache, "captions", "\n".join(captions), lambda: sentences.embed(captions))
-    manga = np.array([p.manga for p in pages])
-    features, moods = np.empty_like(raw), grades_of(pages)
+    kind = np.array([int(p.manga) for p in pages] + [2] * len(drawn))
+    features = np.empty_like(raw)
+    moods = np.concatenate([grades_of(pages), np.array([p.moods for p in drawn], np.float64).reshape(-1, len(MOODS))])
     # Each collection has its own look and its own mix of moods; neither may stand for the other.
-    for group in (manga, ~manga):
+    for k in range(3):
+        group = kind == k
         features[group] = (raw[group] - raw[group].mean(axis=0)) / _spread(raw[group])
         moods[group] -= moods[group].mean(axis=0)
-    weights = np.where(manga, recipe.manga_weight, 1.0)
+    weights = np.array([1.0, recipe.manga_weight, recipe.generated_weight])[kind]
     examples = Examples(features, moods / moods.std(), np.asarray(meaning, np.float64), weights)
-    return Sheet(examples, raw[manga].mean(axis=0), _spread(raw[manga]))
+    return Sheet(examples, raw[kind == 1].mean(axis=0), _spread(raw[kind == 1]))
 
 
 def _spread(rows: Floats) -> Floats:
@@ -266,9 +277,8 @@ def levelled(samples: NDArray[np.float32]) -> NDArray[np.float32]:
 
 def _images(samples: Iterator[NDArray[np.float32]]) -> NDArray[np.float16]:
     tower = AudioCLIP(CONFIG).audio
-    bank = [p.detach().numpy() for p in (tower.fbsp.m, tower.fbsp.fb, tower.fbsp.fc)]
     spec = AudioSpec(floor_db=CONFIG.audio.floor_db)
-    front_end = FrontEnd.from_arrays(fit(*bank, tower.window.numpy()), spec)
+    front_end = FrontEnd.from_arrays(tower.front_end_arrays(), spec)
     return np.stack([front_end(levelled(s)[None])[0].astype(np.float16) for s in samples])
 
 
@@ -315,16 +325,14 @@ def _profiles(clips: Sequence[Clip], sound: Sound) -> Floats:
     return np.concatenate([recorded, _standard(sound.piece_moods)])
 
 
-def _read_texts(
-    texts: Sequence[Text], pages: Sequence[Page], sheet: Sheet, sentences: Sentences, recipe: Recipe
-) -> Reading:
+def _read_texts(texts: Sequence[Text], sheet: Sheet, sentences: Sentences, recipe: Recipe) -> Reading:
     written = sentences.embed_lines([t.lines for t in texts]).astype(np.float64)
     prompts = sentences.embed(PROMPTS).astype(np.float64)
     captions = sheet.examples.meaning
     centre = np.concatenate([written, captions]).mean(axis=0)
     grades, ideal = grades_of(texts), np.tile(3 * np.eye(len(MOODS)), (len(PROMPTS) // len(MOODS), 1))
     moods = np.concatenate([grades - grades.mean(axis=0), sheet.examples.moods, ideal - ideal.mean(axis=0)])
-    weights = np.repeat([1.0, recipe.caption_weight, recipe.prompt_weight], [len(texts), len(pages), len(PROMPTS)])
+    weights = np.repeat([1.0, recipe.caption_weight, recipe.prompt_weight], [len(texts), len(captions), len(PROMPTS)])
     vectors = np.concatenate([written, captions, prompts])
     return Reading(Examples(vectors - centre, moods / moods.std(), vectors, weights), centre)
 
@@ -364,7 +372,7 @@ def _held_out_pages(
     fold = folds([pages[i].group for i in manga], recipe.folds, recipe.seed)
     vectors = np.empty((len(manga), recipe.space.size), np.float32)
     for k in range(recipe.folds):
-        seen = np.setdiff1d(np.arange(len(pages)), manga[fold == k])
+        seen = np.setdiff1d(np.arange(len(sheet.examples.weights)), manga[fold == k])
         space = fit_space(sheet.examples[seen], clips, texts, recipe.space)
         vectors[fold == k] = space.page(sheet.examples.features[manga[fold == k]])
     return vectors
