@@ -143,9 +143,7 @@ def _choices(
     ranked = np.stack(rows)
     grades, first = grades_of(pages), ranked[:, 0]
     precision, chance = metrics.precision_at(grades, songs["moods"], ranked)
-    gain = metrics.interval(
-        lambda i: metrics.choice_gain(grades[i], songs["moods"], first[i]), len(pages)
-    )
+    gain = metrics.interval(lambda i: metrics.choice_gain(grades[i], songs["moods"], first[i]), len(pages))
     return {
         "gain": metrics.choice_gain(grades, songs["moods"], first),
         "gain interval": gain,

@@ -289,7 +289,7 @@ class Engine:
             wanted = next(p for p in (*_PRECISIONS[device], *have) if p in have)
         if wanted not in have:
             raise UsageError(f"the {tower} tower has no {wanted} graph", f"it has {', '.join(sorted(have))}")
-        return self.bundle.path(have[wanted].file)
+        return self.bundle.graph(tower, wanted)
 
     def _open_front_end(self) -> FrontEnd:
         from mmr_runtime.frontend import FrontEnd

@@ -13,8 +13,8 @@ _GENERIC = """\
 
 ## What it does
 Ranks songs for manga pages, and pages for songs, by the similarity of their embeddings. What it is good at depends on
-the weights, about which this card knows nothing: ask whoever trained them. AudioCLIP's published weights were trained on
-photographs and everyday sounds, neither on manga nor on music.
+the weights, about which this card knows nothing: ask whoever trained them. AudioCLIP's published weights were trained
+on photographs and everyday sounds, neither on manga nor on music.
 
 ## Inputs
 - Pages: {height} x {width} pixels, resize form `{resize}`.

@@ -39,8 +39,9 @@ def weighted_nodes(graph: ModelProto) -> list[str]:
 
 
 def prepared(graph: ModelProto) -> ModelProto:
-    """A copy that computes the same and suits int8 better: groups merged, means over maps as pools, linear layers as
-    product and sum.
+    """A copy that computes the same and suits int8 better.
+
+    Groups are merged, means over maps become pools, linear layers a product and a sum.
     """
     graph = _copy(graph)
     weights = {tensor.name: tensor for tensor in graph.graph.initializer}
@@ -179,7 +180,7 @@ class _Static:
         """Output of the ReLU that alone reads this node: its clamp is the lower end of the scale, and it falls away."""
         readers = self._consumers.get(node.output[0], [])
         if node.op_type in ("Conv", "Add") and len(readers) == 1 and readers[0].op_type in _CLAMPS:
-            return readers[0].output[0]
+            return str(readers[0].output[0])
         return None
 
     def quantized(self, ranges: Ranges) -> ModelProto:
@@ -218,7 +219,7 @@ class _Static:
         return _rebuilt(self._graph, self._nodes)
 
     def _read_pairs(self, node: NodeProto, on_integers: bool) -> None:
-        """Let a node read the quantized form of its inputs: an integer node any, a float node what has no other form."""
+        """Let a node read the quantized form of its inputs; a float node only where there is no other form."""
         for i, name in enumerate(node.input):
             if name in self._paired and (on_integers or name in self._made_by_integers):
                 node.input[i] = name + _DQ

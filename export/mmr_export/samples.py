@@ -16,7 +16,6 @@ from PIL import Image
 
 from mmr_runtime.audio import read_windows
 from mmr_runtime.bundle import AudioSpec, ImageSpec, TextSpec, Tower
-from mmr_runtime.errors import InputError, UsageError
 from mmr_runtime.frontend import FrontEnd
 from mmr_runtime.image import load_image, preprocess
 from mmr_runtime.moods import GENRE_PROMPTS, MOOD_PROMPTS
@@ -59,21 +58,17 @@ class Sources:
         Args:
             tower: whose.
             use: what for; no two uses share an input.
-            count: how many; at most, where they come from a folder.
-            folder: read pages and songs in it instead of generating them.
-
-        Raises:
-            UsageError: the folder holds too few usable files.
+            count: how many.
+            folder: pages and songs in it come first; what is missing to `count` is generated.
         """
         if tower == "text":
             return [self.tokenizer.tokens([text], self.text.context) for text in _texts(use, count)]
         if tower == "image":
-            pages = _pages(use, count) if folder is None else _files(folder, _PAGE_SUFFIXES, use, count)
-            return [self._page(page) for page in pages]
-        if folder is None:
-            return [self._sound(samples) for samples in self.sounds(use, count)]
-        windows = (self._song_window(song) for song in _files(folder, _SONG_SUFFIXES, use, count))
-        return [self._sound(samples) for samples in windows]
+            pages = _files(folder, _PAGE_SUFFIXES, use, count)
+            return [self._page(page) for page in (*pages, *_pages(use, count - len(pages)))]
+        songs = _files(folder, _SONG_SUFFIXES, use, count)
+        real = [self._front_end(self._song_window(song)) for song in songs]
+        return real + [self._front_end(samples) for samples in self.sounds(use, count - len(real))]
 
     def sounds(self, use: Use, count: int) -> Iterator[NDArray[np.float32]]:
         """Windows of generated pieces, float32 (1, window_samples), unit range; the first is next to silent."""
@@ -88,8 +83,8 @@ class Sources:
     def _page(self, page: Any) -> NDArray[np.float32]:
         return preprocess(load_image(page), self.image, "whole")
 
-    def _sound(self, samples: NDArray[np.float32]) -> NDArray[np.float32]:
-        assert self.front_end is not None
+    def _front_end(self, samples: NDArray[np.float32]) -> NDArray[np.float32]:
+        assert self.front_end is not None, "an audio tower has a front end"
         return self.front_end(samples)
 
     def _song_window(self, song: Path) -> NDArray[np.float32]:
@@ -103,9 +98,10 @@ def _seed(use: Use, i: int) -> int:
 
 
 def _pages(use: Use, count: int) -> Iterator[Image.Image]:
-    """Generated pages; the first two are blank, white and black."""
+    """Generated pages; the first two of a proof and of a calibration are blank, white and black."""
     for i in range(count):
-        yield Image.new("L", (480, 688), 255 - 255 * i) if i < 2 else generate_page(_seed(use, i)).image
+        blank = i < 2 and use in ("proof", "calibration")
+        yield Image.new("L", (480, 688), 255 - 255 * i) if blank else generate_page(_seed(use, i)).image
 
 
 def _texts(use: Use, count: int) -> Sequence[str]:
@@ -115,16 +111,9 @@ def _texts(use: Use, count: int) -> Sequence[str]:
     return [*prompts, *captions][:count]
 
 
-def _files(folder: Path, suffixes: tuple[str, ...], use: Use, count: int) -> list[Path]:
-    """Every n-th file below the folder, n = number of uses, starting at this use's own."""
-    try:
-        files = sorted(path for path in folder.rglob("*") if path.suffix.lower() in suffixes)
-    except OSError as error:
-        raise InputError(f"{folder} cannot be read: {error.strerror}", "check the folder") from error
-    share = files[USES.index(use) :: len(USES)][:count]
-    if not share:
-        raise UsageError(
-            f"{folder} has {len(files)} files of {', '.join(suffixes)}",
-            "put at least a few dozen there, or leave it out",
-        )
-    return share
+def _files(folder: Path | None, suffixes: tuple[str, ...], use: Use, count: int) -> list[Path]:
+    """This use's share of the files below the folder: every fourth, for there are four uses."""
+    if folder is None:
+        return []
+    files = sorted(path for path in folder.rglob("*") if path.suffix.lower() in suffixes)
+    return files[USES.index(use) :: len(USES)][:count]

@@ -1,0 +1,101 @@
+"""Options that several commands share, and the engine that they ask for."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import wraps
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+from mmr_runtime.bundle import PRECISIONS
+from mmr_runtime.cli.errors import Run
+
+if TYPE_CHECKING:
+    from mmr_runtime.engine import Engine
+    from mmr_runtime.sessions import Device
+
+CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
+PATH = click.Path(path_type=Path)
+_DEVICES = ("auto", "cpu", "cuda")  # sessions.DEVICES, whose module is too heavy for --help; a test compares them
+_F = TypeVar("_F", bound=Callable[..., Any])
+
+
+@dataclass(frozen=True)
+class EngineChoice:
+    """Which engine the user asked for."""
+
+    model: str = "default"
+    device: Device = "auto"
+    threads: int | None = None
+    precision: str = "auto"
+
+    def open(self) -> Engine:
+        """Open it."""
+        from mmr_runtime.engine import Engine
+
+        return Engine.open(self.model, device=self.device, precision=self.precision, threads=self.threads)
+
+
+def _set_debug(ctx: click.Context, _: click.Parameter, value: bool) -> None:
+    if value and isinstance(ctx.obj, Run):
+        ctx.obj.debug = True
+
+
+debug_option = click.option(
+    "--debug",
+    is_flag=True,
+    is_eager=True,
+    expose_value=False,
+    callback=_set_debug,
+    help="Show the traceback of an error.",
+)
+json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead.")
+verbose_option = click.option("-v", "--verbose", is_flag=True, help="Name the files that were skipped, and why.")
+index_option = click.option(
+    "--index", type=PATH, help="Folder to keep the index in. Default: one in your data folder for these folders."
+)
+
+
+def model_option(function: _F) -> _F:
+    """Add `--model`."""
+    text = "Folder of a model bundle; `default` is the one that comes with mmr."
+    return click.option("--model", default="default", show_default=True, metavar="DIR", help=text)(function)
+
+
+def engine_options(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Add `--model`, `--device`, `--threads`, `--precision`, which arrive as one `EngineChoice` called `choice`."""
+
+    @wraps(function)
+    def with_choice(*args: Any, model: str, device: Device, threads: int | None, precision: str, **others: Any) -> Any:
+        return function(*args, choice=EngineChoice(model, device, threads, precision), **others)
+
+    options = (
+        model_option,
+        click.option("--device", type=click.Choice(_DEVICES), default="auto", show_default=True),
+        click.option("--threads", type=click.IntRange(min=1), help="Cores to use. Default: those allowed, at most 4."),
+        click.option("--precision", type=click.Choice(["auto", *PRECISIONS]), default="auto", show_default=True),
+    )
+    for option in reversed(options):
+        with_choice = option(with_choice)
+    return with_choice
+
+
+def _print_version(ctx: click.Context, _: click.Parameter, value: bool) -> None:
+    if value and not ctx.resilient_parsing:
+        from mmr_runtime.cli.about import version_text
+
+        click.echo(version_text())
+        ctx.exit()
+
+
+version_option = click.option(
+    "--version",
+    is_flag=True,
+    is_eager=True,
+    expose_value=False,
+    callback=_print_version,
+    help="Print the versions of mmr and onnxruntime and the default model, and exit.",
+)

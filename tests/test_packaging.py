@@ -1,0 +1,80 @@
+"""The wheel alone, with the `cpu` extra in a clean environment, does the main job without torch.
+
+Set MMR_OFFLINE=1 to leave this out where no package index can be reached.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import venv
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+
+pytestmark = [
+    pytest.mark.skipif(os.environ.get("MMR_OFFLINE") == "1", reason="MMR_OFFLINE=1: no package index"),
+    pytest.mark.skipif(not (ROOT / "models" / "default" / "manifest.json").exists(), reason="no default model"),
+]
+
+
+def run(*command: object, **environment: str) -> str:
+    done = subprocess.run(
+        [str(part) for part in command],
+        capture_output=True,
+        text=True,
+        env={**{k: v for k, v in os.environ.items() if k != "PYTHONPATH"}, **environment},
+        cwd=environment.get("HOME", "/"),
+    )
+    assert done.returncode == 0, f"{command}: {done.stdout}\n{done.stderr}"
+    return done.stdout
+
+
+@pytest.fixture(scope="module")
+def clean(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A new environment with nothing but the wheel and its `cpu` extra."""
+    folder = tmp_path_factory.mktemp("clean")
+    run(sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--wheel-dir", folder, ROOT, HOME=str(folder))
+    wheel = next(folder.glob("*.whl"))
+    venv.create(folder / "env", with_pip=True)
+    run(folder / "env" / "bin" / "pip", "install", "--quiet", f"{wheel}[cpu]", HOME=str(folder))
+    return folder
+
+
+def test_the_main_job_runs_without_torch(clean: Path) -> None:
+    python, home = clean / "env" / "bin" / "python", str(clean)
+    run(python, "-m", "mmr_export.synth", clean / "demo", HOME=home)
+    answer = run(
+        clean / "env" / "bin" / "mmr-infer", clean / "demo" / "pages" / "scary.png",
+        "--library", clean / "demo" / "songs", "--json", "--top", 3, HOME=home,
+    )  # fmt: skip
+    matches = json.loads(answer)["matches"]
+    assert [m["rank"] for m in matches] == [1, 2, 3]
+    assert all(Path(m["path"]).is_file() for m in matches)
+
+
+def test_neither_torch_nor_onnx_is_there(clean: Path) -> None:
+    code = "import importlib.util as u; print([n for n in ('torch', 'onnx', 'transformers') if u.find_spec(n)])"
+    assert run(clean / "env" / "bin" / "python", "-c", code, HOME=str(clean)).strip() == "[]"
+
+
+def test_onnxruntime_does_not_report_home(clean: Path) -> None:
+    """With a fresh HOME an embedding leaves no telemetry files behind and starts no further thread of theirs."""
+    home = clean / "fresh"
+    home.mkdir()
+    code = (
+        "from mmr_runtime import Engine; import os; "
+        "e = Engine.open(threads=1); e.embed_texts(['a quiet morning']); "
+        "print(os.environ['ORT_DISABLE_TELEMETRY'], len(os.listdir('/proc/self/task')))"
+    )
+    environment = {"HOME": str(home), "XDG_CACHE_HOME": str(home / "cache"), "CI": "", "OPENBLAS_NUM_THREADS": "1"}
+    flag, threads = run(clean / "env" / "bin" / "python", "-c", code, **environment).split()
+    assert flag == "1"
+    left = [p for p in home.rglob("*") if "onnxruntime" in p.name.lower() or "Microsoft" in p.parts]
+    assert not left
+    if sys.platform == "linux":
+        assert int(threads) <= 2
