@@ -414,14 +414,14 @@ class Bundle:
 
         path = self.path(LABELS)
         try:
-            with np.load(path, allow_pickle=False) as stored:
+            with path.open("rb") as file, np.load(file, allow_pickle=False) as stored:
                 arrays = {name: stored[name] for name in stored.files}
         except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
             raise BundleError(f"cannot read {path}: {error}", _AGAIN) from error
         size = self.manifest.embedding_size
         shapes = {name: (len(labels.names), size) for name, labels in self.manifest.labels.items()}
         for name, array in arrays.items():
-            shape = (2, 7) if name.startswith("calibration_") else shapes.get(name, (len(array), size))
+            shape = (2, 7) if name.startswith("calibration_") else shapes.get(name, (array.size // size, size))
             if array.dtype != np.float32 or array.shape != shape or not np.isfinite(array).all():
                 raise BundleError(f"{path}: {name} is not float32 {shape} of finite numbers", _AGAIN)
         for name in sorted(set(shapes) - set(arrays)):

