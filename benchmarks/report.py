@@ -29,7 +29,8 @@ def speed_table() -> str:
     result = load("speed")
     figures, host = result["figures"], result["host"]
     rows = [
-        f"| {name} | {t['median']:.1f} ms | {t['p5']:.1f} - {t['p95']:.1f} |" for name, t in figures["milliseconds"].items()
+        f"| {name} | {t['median']:.1f} ms | {t['p5']:.1f} - {t['p95']:.1f} |"
+        for name, t in figures["milliseconds"].items()
     ]
     cold, size = figures["first ranked page"], figures["bytes"]["all files"] / 1e6
     return "\n".join(
@@ -82,7 +83,9 @@ def quality_table() -> str:
             f"{1 / songs['count']:.2f} at least",
         ),
     ]  # fmt: skip
-    return "\n".join(["| what | figure [95 % interval] | chance |", "|---|---|---|", *(f"| {a} | {b} | {c} |" for a, b, c in rows)])
+    return "\n".join(
+        ["| what | figure [95 % interval] | chance |", "|---|---|---|", *(f"| {a} | {b} | {c} |" for a, b, c in rows)]
+    )
 
 
 TABLES = {"figures": speed_table, "quality": quality_table}

@@ -15,7 +15,7 @@ from mmr_runtime.errors import DeviceError
 PLUGINS = "mmr.commands"
 """Entry points of this group name click commands; the entry point's name is the command's."""
 
-_OWN = {"rank": "rank", "index": "index", "doctor": "doctor"}
+_OWN = ("rank", "index", "doctor")  # each in the module of its name
 
 
 @cache
@@ -34,7 +34,7 @@ class CommandGroup(Group):
     def get_command(self, ctx: click.Context, name: str) -> click.Command | None:  # noqa: ARG002
         """The command of this name, or one that says why it cannot be had."""
         if name in _OWN:
-            command: click.Command = getattr(import_module(f"mmr_runtime.cli.{_OWN[name]}"), name)
+            command: click.Command = getattr(import_module(f"mmr_runtime.cli.{name}"), name)
             return command
         return _load(name, plugins()[name]) if name in plugins() else None
 

@@ -154,13 +154,11 @@ def _read(path: Path, make: Callable[[dict[str, str]], T]) -> list[T]:
         raise MissingFileError(
             f"no {path.name} in {path.parent}", "name the folder of the development data with --data"
         )
+    # Dialogue holds bare quotation marks; the other tables were written with quoting.
+    plain = path.parent.name == "text"
     with path.open(encoding="utf-8", newline="") as f:
         try:
-            return [make(row) for row in csv.DictReader(f, delimiter="\t", quoting=_quoting(path))]
+            rows = csv.DictReader(f, delimiter="\t", quoting=csv.QUOTE_NONE if plain else csv.QUOTE_MINIMAL)
+            return [make(row) for row in rows]
         except (KeyError, ValueError, TypeError) as error:
             raise InputError(f"{path} does not have the expected columns: {error}") from error
-
-
-def _quoting(path: Path) -> int:
-    # Dialogue holds bare quotation marks; the other tables were written with quoting.
-    return csv.QUOTE_NONE if path.parent.name == "text" else csv.QUOTE_MINIMAL

@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, TypeVar, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,13 +22,15 @@ from mmr_runtime.errors import ExportError, MissingFileError
 from mmr_runtime.sessions import load_onnxruntime
 
 Floats = NDArray[np.float32]
-FIRST_MOOD = 276
-"""Index of "Happy music" among AudioSet's 527 classes; the other six moods follow in the order of MOODS."""
+A = TypeVar("A", bound=np.generic)
+AUDIOSET = 527
+MOOD_CLASSES = slice(276, 283)
+"""The seven moods among AudioSet's classes, in the order of MOODS."""
 MUSIC = slice(137, 283)
 """AudioSet's classes under "Music": instruments, genres, moods."""
 
 
-def cached(cache: Path, name: str, key: str, make: Callable[[], Floats]) -> Floats:
+def cached(cache: Path, name: str, key: str, make: Callable[[], NDArray[A]]) -> NDArray[A]:
     """An array made once and kept in `cache` under a hash of `key`."""
     path = cache / f"{name}-{hashlib.sha256(key.encode()).hexdigest()[:16]}.npy"
     if not path.exists():
@@ -37,7 +39,7 @@ def cached(cache: Path, name: str, key: str, make: Callable[[], Floats]) -> Floa
         with part.open("wb") as f:
             np.save(f, make())
         part.replace(path)
-    return cast("Floats", np.load(path, mmap_mode="r"))
+    return cast("NDArray[A]", np.load(path, mmap_mode="r"))
 
 
 class Sentences:
@@ -73,11 +75,6 @@ class Tags:
     logits: Floats
     features: Floats
 
-    @property
-    def moods(self) -> Floats:
-        """Logits (n, 7) of the seven mood classes."""
-        return self.logits[:, FIRST_MOOD : FIRST_MOOD + 7]
-
 
 class Tagger:
     """EfficientAT mn04 on AudioSet, from the ONNX file of the development data."""
@@ -87,9 +84,7 @@ class Tagger:
     def __init__(self, folder: Path) -> None:
         self._folder = folder / "teachers" / "efficientat_mn04"
         if not (self._folder / "mn04_as.onnx").is_file():
-            raise MissingFileError(
-                f"no tagger in {self._folder}", "name the folder of development data with --data"
-            )
+            raise MissingFileError(f"no tagger in {self._folder}", "name the folder of development data with --data")
 
     @cached_property
     def _session(self) -> Any:
@@ -131,4 +126,4 @@ def log_mel(samples: Floats) -> Floats:
     triangles = np.maximum(0.0, np.minimum(rising, falling))
     triangles[0] = triangles[-1] = 0.0
     energy = power @ triangles.astype(np.float32)
-    return ((np.log(energy + 1e-5) + 4.5) / 5).T.astype(np.float32)
+    return np.asarray(((np.log(energy + 1e-5) + 4.5) / 5).T, np.float32)

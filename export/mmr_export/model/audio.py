@@ -170,8 +170,8 @@ class AudioTower(nn.Module):
 
         With a floor the quietest bins, where the DFT form differs most, say nothing: there 1 dB is allowed.
         """
-        bank = (p.detach().numpy() for p in (self.fbsp.m, self.fbsp.fb, self.fbsp.fc))
-        return fit(*bank, self.window.numpy(), max_error_db=0.1 if self.config.floor_db is None else 1.0)
+        m, fb, fc = (p.detach().numpy() for p in (self.fbsp.m, self.fbsp.fb, self.fbsp.fc))
+        return fit(m, fb, fc, self.window.numpy(), max_error_db=0.1 if self.config.floor_db is None else 1.0)
 
     def pooled(self, db: Tensor) -> Tensor:
         """Features (n, 4 * planes[-1]) of dB images, float (n, 3, rows, frames)."""

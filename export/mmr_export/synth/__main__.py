@@ -1,4 +1,4 @@
-"""Write the demo: `python -m mmr_export.synth FOLDER` makes FOLDER/pages/*.png and FOLDER/songs/*.ogg, one of each mood."""
+"""The demo files: `python -m mmr_export.synth FOLDER` makes FOLDER/pages/*.png and FOLDER/songs/*.ogg for every mood."""
 
 from __future__ import annotations
 

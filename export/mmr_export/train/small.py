@@ -25,8 +25,9 @@ from numpy.typing import NDArray
 from PIL.Image import Image
 
 from mmr_export.data.collection import Clip, Page, Text, folds, grades_of, read_clips, read_pages, read_texts
-from mmr_export.data.teachers import MUSIC, Sentences, Tagger, Tags, cached
+from mmr_export.data.teachers import AUDIOSET, MOOD_CLASSES, MUSIC, Sentences, Tagger, cached
 from mmr_export.model import PRESETS, AudioCLIP
+from mmr_export.model.image import MobileNetV2
 from mmr_export.synth.pages import generate_page
 from mmr_export.synth.pieces import Piece, compose
 from mmr_export.train.audio_student import AudioOptions, Heard, train_audio
@@ -165,7 +166,6 @@ class Sound:
 
     images: NDArray[np.float16]
     features: Floats
-    mood_logits: Floats
     logits: Floats
     piece_moods: Floats
 
@@ -200,6 +200,7 @@ def page_features(model: AudioCLIP, images: Iterable[Image]) -> NDArray[np.float
     """Features (n, 2352) of pages by the image trunk."""
     rows = []
     trunk = model.visual.eval().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    assert isinstance(trunk, MobileNetV2)
     with torch.inference_mode():
         for image in images:
             pixels = torch.from_numpy(preprocess(image, IMAGE, "whole"))
@@ -247,12 +248,12 @@ def _hear(data: Path, clips: Sequence[Clip], recipe: Recipe, cache: Path) -> Sou
 
     both = np.asarray(cached(cache, "tags", key, tag), np.float64)
     images = cached(cache, "images", key, lambda: _images(_samples(clips, seeds, 44100, recipe)))
-    tags = Tags(both[:, :527], both[:, 527:])
-    features = np.concatenate([tags.features, tags.logits / 3], axis=1)
+    logits = both[:, :AUDIOSET]
+    features = np.concatenate([both[:, AUDIOSET:], logits / 3], axis=1)
     recorded = features[: len(clips)]
     features = (features - recorded.mean(axis=0)) / (recorded.std(axis=0) + 1e-3)
     moods = np.array([_piece(s, 8000, recipe).moods for s in seeds], np.float64)
-    return Sound(images, features, tags.moods, tags.logits, moods)
+    return Sound(images, features, logits, moods)
 
 
 def _samples(clips: Sequence[Clip], seeds: Sequence[int], rate: int, recipe: Recipe) -> Iterator[NDArray[np.float32]]:
@@ -272,7 +273,7 @@ def _piece(seed: int, rate: int, recipe: Recipe) -> Piece:
 def levelled(samples: NDArray[np.float32]) -> NDArray[np.float32]:
     """The samples at the root mean square of all training clips, cut off at full scale."""
     rms = max(float(np.sqrt(np.mean(samples**2))), 1e-5)
-    return np.clip(samples * np.float32(LEVEL / rms), -1, 1)
+    return np.asarray(np.clip(samples * np.float32(LEVEL / rms), -1, 1), np.float32)
 
 
 def _images(samples: Iterator[NDArray[np.float32]]) -> NDArray[np.float16]:
@@ -289,7 +290,7 @@ def _clip_examples(
     trust = np.array([c.trust for c in clips])
     meaning = sentences.embed([", ".join(tag_words(row, names)) + " music" for row in _standard(logits)])
     share = recipe.tagger_share
-    moods = (1 - share) * _intent(clips) + share * _tagged(sound.mood_logits[: len(clips)])
+    moods = (1 - share) * _intent(clips) + share * _tagged(sound.logits[: len(clips), MOOD_CLASSES])
     weights = np.where(trust > 0, trust + share * 0.3, share * 0.3)
     return Examples(sound.features[: len(clips)], moods, meaning.astype(np.float64), weights)
 
@@ -321,7 +322,7 @@ def tag_words(standard: Floats, names: Sequence[str], count: int = 8) -> list[st
 def _profiles(clips: Sequence[Clip], sound: Sound) -> Floats:
     """Mood profiles (n, 7) of clips and pieces for the contrastive loss: intent where known, else the tagger's."""
     known = np.array([c.trust > 0 for c in clips])[:, None]
-    recorded = np.where(known, _intent(clips), _tagged(sound.mood_logits[: len(clips)]))
+    recorded = np.where(known, _intent(clips), _tagged(sound.logits[: len(clips), MOOD_CLASSES]))
     return np.concatenate([recorded, _standard(sound.piece_moods)])
 
 
@@ -356,6 +357,7 @@ def token_words() -> list[str]:
 
 def _set_page_head(model: AudioCLIP, sheet: Sheet, space: Space) -> None:
     visual = model.visual
+    assert isinstance(visual, MobileNetV2)
     with torch.no_grad():
         visual.feature_mean.copy_(torch.from_numpy(sheet.mean))
         visual.feature_std.copy_(torch.from_numpy(sheet.std))
@@ -369,7 +371,7 @@ def _held_out_pages(
 ) -> NDArray[np.float32]:
     """Vectors (r, size) of the manga-styled pages, each by heads that never saw its title."""
     manga = np.flatnonzero([p.manga for p in pages])
-    fold = folds([pages[i].group for i in manga], recipe.folds, recipe.seed)
+    fold = folds([p.group for p in pages if p.manga], recipe.folds, recipe.seed)
     vectors = np.empty((len(manga), recipe.space.size), np.float32)
     for k in range(recipe.folds):
         seen = np.setdiff1d(np.arange(len(sheet.examples.weights)), manga[fold == k])

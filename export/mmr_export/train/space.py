@@ -72,7 +72,7 @@ class Head:
     def __call__(self, features: Floats) -> Floats:
         """Unit rows (n, size) of features (n, f)."""
         rows = features @ self.weight
-        return rows / np.linalg.norm(rows, axis=1, keepdims=True)
+        return np.asarray(rows / np.linalg.norm(rows, axis=1, keepdims=True), np.float64)
 
 
 def ridge(x: Floats, y: Floats, weights: Floats, strength: float) -> Floats:
@@ -83,9 +83,9 @@ def ridge(x: Floats, y: Floats, weights: Floats, strength: float) -> Floats:
     used = weights > 0
     x, y, w = x[used], y[used], weights[used]
     if x.shape[0] < x.shape[1]:
-        return x.T @ np.linalg.solve(x @ x.T + np.diag(strength / w), y)
+        return np.asarray(x.T @ np.linalg.solve(x @ x.T + np.diag(strength / w), y), np.float64)
     xw = x * w[:, None]
-    return np.linalg.solve(xw.T @ x + strength * np.eye(x.shape[1]), xw.T @ y)
+    return np.asarray(np.linalg.solve(xw.T @ x + strength * np.eye(x.shape[1]), xw.T @ y), np.float64)
 
 
 @dataclass(frozen=True, eq=False)
