@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 _REDRAW_SECONDS = 0.1
 _BAR = 20
+_FREE = 3  # columns behind the bar: the terminal's own ^C must not begin a new line
 
 
 class ProgressBar:
@@ -64,8 +65,8 @@ class ProgressBar:
         text = f"indexing {mark * full}{rest * (_BAR - full)} {progress.done}/{progress.total}"
         text += f"  {clock(left)} left" if left else ""
         text += f"  {one_line(progress.path.name)}" if progress.path else ""
-        # One column stays free: some terminals wrap when the last one is written.
-        stream.write("\r" + pad(cut(text, columns - 1, ellipsis=self._style.ellipsis), columns - 1))
+        room = columns - _FREE
+        stream.write("\r" + pad(cut(text, room, ellipsis=self._style.ellipsis), room))
         stream.flush()
 
 

@@ -26,7 +26,7 @@ def test_a_terminal_shows_a_bar_that_leaves_no_trace() -> None:
     frames = text.split("\r")[1:]
     assert frames[0].startswith("indexing ░░░░░░░░░░░░░░░░░░░░ 0/2  夜")
     assert any("████████████████████ 2/2" in frame for frame in frames)
-    assert all(width(frame) <= 79 for frame in frames)
+    assert all(width(frame) <= 77 for frame in frames[:-2]), "the terminal's own ^C must fit behind it"
     assert "\n" not in text
     assert text.endswith(" \r")
 

@@ -298,13 +298,37 @@ def test_an_interrupt_keeps_what_is_indexed(
 # -- the real thing ---------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.skipif(not (default_folder() / "manifest.json").is_file(), reason="no default bundle in this checkout yet")
-def test_the_shipped_model_answers(run: Invoke, songs: Path, page: Path) -> None:
-    result = run(rank, page, "--library", songs, "--json", "--moods")
-    answer = json.loads(result.stdout)
-    assert result.exit_code == 0
-    assert len(answer["matches"]) == 3
-    assert set(answer["query"]["moods"]) == set(MOODS)
+@pytest.fixture
+def model() -> Path:
+    """The bundle that comes with mmr."""
+    if not (default_folder() / "manifest.json").is_file():
+        pytest.skip("no default bundle in this checkout yet")
+    return default_folder()
+
+
+def test_the_shipped_model_answers_and_a_warm_query_loads_no_more_than_it_needs(
+    model: Path, songs: Path, page: Path
+) -> None:
+    code = (
+        "import sys\n"
+        "from mmr_runtime.cli import infer_main\n"
+        "try:\n"
+        "    infer_main()\n"
+        "finally:\n"
+        "    heavy = {'scipy.signal', 'soundfile', 'torch', 'onnx', 'av'} & set(sys.modules)\n"
+        "    print(sorted(heavy), file=sys.stderr)\n"
+    )
+    words = [page, "--library", songs, "--model", model, "--json", "--moods"]
+    command = [sys.executable, "-c", code, *map(str, words)]
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    cold = subprocess.run(command, capture_output=True, text=True, check=True, env=environment)
+    warm = subprocess.run(command, capture_output=True, text=True, check=True, env=environment)
+    first, second = json.loads(cold.stdout), json.loads(warm.stdout)
+    assert len(first["matches"]) == 3
+    assert set(first["query"]["moods"]) == set(MOODS)
+    assert (first["indexed"]["added"], second["indexed"]["added"], second["indexed"]["kept"]) == (3, 0, 3)
+    assert first["matches"] == second["matches"]
+    assert warm.stderr.splitlines()[-1] == "[]"
 
 
 def test_the_last_words_in_a_closed_pipe_are_no_error(home: Path) -> None:

@@ -1,4 +1,4 @@
-"""The demo files: `python -m mmr_export.synth FOLDER` makes FOLDER/pages/*.png and FOLDER/songs/*.ogg for every mood."""
+"""The demo: `python -m mmr_export.synth FOLDER` makes FOLDER/pages/*.png and FOLDER/songs/*.ogg, for every mood."""
 
 from __future__ import annotations
 
