@@ -4,24 +4,29 @@ Framing, a Blackman-Harris window, a bank of complex filters (fbsp kernels), pow
 it is float32 in the original's order of operations: a bin far below the maximum of its frame holds nothing but the
 rounding of these operations, and AudioCLIP sees it.
 
-Two forms of the filter bank, chosen per row when a bundle is made (`fit`):
+A row of the filter bank has one of three forms; `mmr_export.frontend_fit` chooses by measured error, and stores what
+this module runs:
 
-- dense: the kernels as one matrix; equal to the original in every bin, up to the order of a sum.
-- fft: a row with m = 0 and a whole fc is a bin of a DFT. The grid t runs over linspace(-1, 1, 2048) * pi with both
-  ends, so the first and the last tap share a phase and the DFT has 2047 points. Three times faster, and more exact than
-  the original: AudioCLIP's float32 arguments move the taps of a kernel by 1e-4 radians, a noise of some 1e-5 of the
-  frame's maximum that the fft form does not have. The two differ by up to 0.05 dB in bins within 60 dB of that maximum
-  and by up to half a dB at 80 dB: nothing to a model whose dB image has a floor, too much for AudioCLIP's own weights.
+- dense: the filters as one matrix; equal to the original in every bin, up to the order of a sum.
+- fft: a filter with m = 0 and a whole fc is a bin of a DFT. The grid t runs over linspace(-1, 1, 2048) * pi with both
+  ends, so the first and the last tap share a phase and the DFT has 2047 points.
+- banded: a filter whose envelope is smooth is a sum of a few neighbouring bins of a DFT of the windowed frame. Blocks of
+  rows share their bins, which makes one small matrix product of each.
+
+The last two lack the original's noise: AudioCLIP's float32 arguments move the taps of a kernel by 1e-4 radians, some
+1e-5 of the frame's maximum. Most of that is the rounding of the grid t, which all rows have in common: a tap that is
+late by d turns row fc by fc * d. To first order a second transform, of the frame times d, holds it for all rows at once
+(`band_delay`); what remains is the rounding of the product fc * t.
 """
 
 from __future__ import annotations
 
-import math
 import zipfile
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,23 +36,21 @@ from mmr_runtime.errors import AudioError, BundleError
 from mmr_runtime.limits import MAX_SAMPLE
 
 Floats = NDArray[np.float32]
-Form = Literal["auto", "dense", "fft"]
 
-N_FFT = 2048
 WIN_LENGTH = 1654
 HOP = 561
 BANDS = 3
 POWER_FLOOR = np.float32(1e-18)
 """What the original puts in the place of a power that is not positive; -180 dB."""
 
-_EPS = np.float32(1e-8)
 _INT16 = np.float32(32768.0)
-# An FFT of one frame costs about as much as this many rows of the matrix (measured, one thread); below it is no gain.
-_FFT_PAYS_ROWS = 256
-_FRAMES_PER_BLOCK = {"dense": 512, "fft": 64}  # bounds the temporary memory: 8 MB and 3 MB
+# Bounds the temporary memory, to 9 MB and 4 MB; a part of the frames costs the dense form a pass over its matrix.
+_FRAMES_PER_PART = {"dense": 512, "other": 256}
 _AGAIN = "copy or export the bundle again"
-_INDEX_ARRAYS = ("dense_rows", "fft_rows", "fft_bins")
-_FIT_RANGE_DB = 80.0
+_ROW_ARRAYS = ("dense_rows", "fft_rows", "band_rows")
+_INDEX_ARRAYS = (*_ROW_ARRAYS, "fft_bins", "band_blocks")
+_ARRAYS = ("form", "error_db", "n_fft", "window", "dense", "fft_gain", "band", "band_length", "band_delay")
+_FLOAT_ARRAYS = ("window", "dense", "fft_gain", "band", "band_delay")
 
 
 # -- frames -----------------------------------------------------------------------------------------------------------
@@ -92,126 +95,101 @@ def _to_unit(samples: NDArray[Any]) -> Floats:
         return samples.astype(np.float32, copy=False)
 
 
-# -- kernels ----------------------------------------------------------------------------------------------------------
+# -- the filter bank ---------------------------------------------------------------------------------------------------
 
 
-def time_grid(n_fft: int = N_FFT) -> Floats:
-    """The grid t = pi * linspace(-1, 1, n_fft) + 1e-8, float32 (n_fft,), bit for bit as the original's.
+class _Dense:
+    """Rows as one matrix, real parts over imaginary parts."""
 
-    The original computes each point of the line with one fused multiply-add, from the nearer end; float64 holds that
-    product and sum exactly, so one rounding to float32 gives the same on any machine.
-    """
-    step = float(np.float32(2.0) / np.float32(n_fft - 1))
-    i = np.arange(n_fft)
-    line = np.where(i < n_fft // 2, step * i - 1.0, 1.0 - step * (n_fft - 1 - i)).astype(np.float32)
-    grid: Floats = np.float32(math.pi) * line + _EPS
-    return grid
+    def __init__(self, arrays: Mapping[str, NDArray[Any]]) -> None:
+        self._rows = _run(arrays["dense_rows"])
+        self._matrix: Floats = np.ascontiguousarray(arrays["dense"], np.float32)
 
-
-def fbsp_kernel(m: NDArray[Any], fb: NDArray[Any], fc: NDArray[Any], n_fft: int = N_FFT) -> Floats:
-    """The filters sqrt(fb / n_fft) * sinc(fb t / (m + 1e-8))^m * exp(-i fc t) of ESResNe(X)t-fbsp.
-
-    The arguments of the functions are rounded to float32 as the original rounds them; the functions are float64, so
-    that the result is the same on any machine. Within 1.2e-8 of the original (peak 0.046).
-
-    Args:
-        m: order of each filter, (bins,); any real number.
-        fb: bandwidth, (bins,), not negative.
-        fc: centre frequency in cycles per frame, (bins,).
-        n_fft: taps.
-
-    Returns:
-        float32 (bins, n_fft, 2): real and imaginary part.
-    """
-    m, fb, fc = (np.asarray(p, np.float32)[:, None] for p in (m, fb, fc))
-    t = time_grid(n_fft)
-    x = (fb * t / (m + _EPS)).astype(np.float64)
-    sinc = np.divide(np.sin(x), x, out=np.ones_like(x), where=x != 0)
-    # The principal complex power: where the envelope is negative its argument is pi, so an m that is no whole number
-    # turns it. A negative m at an exact zero of the envelope is a pole, which the original has as well.
-    with np.errstate(divide="ignore"):
-        size = (sinc * sinc) ** (m.astype(np.float64) / 2)
-    carrier = -(fc * t).astype(np.float64)
-    angle = np.where(sinc < 0, math.pi * m, 0.0) + carrier
-    size *= np.sqrt(fb.astype(np.float64) / n_fft)
-    return np.stack((size * np.cos(angle), size * np.sin(angle)), axis=-1).astype(np.float32)
+    def power(self, windowed: Floats, out: Floats) -> None:
+        """Fill these rows of out (rows, frames) from windowed frames (frames, win_length)."""
+        _square(self._matrix @ windowed.T, self._rows, out)
 
 
-def fit(
-    m: NDArray[Any],
-    fb: NDArray[Any],
-    fc: NDArray[Any],
-    window: NDArray[Any],
-    *,
-    form: Form = "auto",
-    max_error_db: float = 0.1,
-) -> dict[str, NDArray[Any]]:
-    """Choose the form of the filter bank and make the arrays of frontend.npz; done once, when a bundle is made.
+class _Fft:
+    """Rows that are bins of a DFT."""
 
-    Args:
-        m: order of each filter, (bins,) with bins = n_fft / 2 + 1.
-        fb: bandwidth, (bins,).
-        fc: centre frequency in cycles per frame, (bins,).
-        window: (win_length,).
-        form: `dense`; `fft`: wherever a row allows it; `auto`: so, if that is exact enough and pays.
-        max_error_db: the largest `error_db` that `auto` accepts; by default AudioCLIP's golden vectors' bound.
+    def __init__(self, arrays: Mapping[str, NDArray[Any]]) -> None:
+        self._rows = _run(arrays["fft_rows"])
+        self._bins = _run(arrays["fft_bins"])
+        self._gain: Floats = np.asarray(arrays["fft_gain"], np.float32)[:, None]
+        self._length = int(arrays["n_fft"]) - 1
 
-    Returns:
-        `window` float32 (win_length,); `n_fft`; `form`: "dense", "fft" or "mixed"; `fft_rows`, `fft_bins` int32 (r,):
-        row of the image and bin of the DFT; `fft_gain` float32 (r,): factor of its power; `dense_rows` int32 (s,) and
-        `dense` float32 (2 s, win_length), real rows then imaginary rows; `error_db`: largest difference to the dense
-        form in measured sounds, in bins within 80 dB of the maximum of their frame.
-    """
-    m, fb, fc, window = (np.asarray(p, np.float32) for p in (m, fb, fc, window))
-    n_fft = 2 * (len(m) - 1)
-    rows = np.arange(len(m) // BANDS * BANDS, dtype=np.int32)
-    dense = _arrays(m, fb, fc, window, rows, rows[:0])
-    is_bin = (m == 0) & (fb >= 0) & (fc == np.rint(fc)) & (fc >= 0) & (fc <= n_fft // 2 - 1)
-    fft_rows = rows[is_bin[: len(rows)]]
-    if form == "dense" or not len(fft_rows) or (form == "auto" and len(fft_rows) < _FFT_PAYS_ROWS):
-        return dense
-    mixed = _arrays(m, fb, fc, window, np.setdiff1d(rows, fft_rows), fft_rows)
-    error = _difference_db(mixed, dense)
-    mixed["error_db"] = np.array(error, np.float32)
-    return dense if form == "auto" and error > max_error_db else mixed
+    def power(self, windowed: Floats, out: Floats) -> None:
+        # Where the frame lies in the DFT only turns the phase, so the zeros may all stand behind it.
+        bins = _rfft(windowed, self._length)[:, self._bins]
+        parts = bins.view(np.float32)
+        parts *= parts
+        np.add(parts[:, 0::2].T, parts[:, 1::2].T, out=(power := np.empty((bins.shape[1], len(bins)), np.float32)))
+        out[self._rows] = np.multiply(power, self._gain, out=power)
 
 
-def _arrays(
-    m: Floats, fb: Floats, fc: Floats, window: Floats, dense_rows: NDArray[np.int32], fft_rows: NDArray[np.int32]
-) -> dict[str, NDArray[Any]]:
-    n_fft = 2 * (len(m) - 1)
-    start = (n_fft - len(window)) // 2
-    # Only the taps under the window count: the frame is zero on both sides of it.
-    taps = fbsp_kernel(m[dense_rows], fb[dense_rows], fc[dense_rows], n_fft)[:, start : start + len(window)]
-    form = "dense" if not len(fft_rows) else "mixed" if len(dense_rows) else "fft"
-    return {
-        "form": np.array(form),
-        "n_fft": np.array(n_fft, np.int32),
-        "window": window,
-        "dense_rows": dense_rows,
-        "dense": np.concatenate((taps[..., 0], taps[..., 1])),
-        "fft_rows": fft_rows,
-        "fft_bins": fc[fft_rows].astype(np.int32),
-        "fft_gain": fb[fft_rows] / np.float32(n_fft),
-        "error_db": np.array(0, np.float32),
-    }
+@dataclass(frozen=True)
+class _Block:
+    """Rows that are weighted sums of one run of bins: matrix (2 rows, 2 bins), re and im of a bin side by side."""
+
+    rows: NDArray[np.intp] | slice
+    columns: slice
+    matrix: Floats
 
 
-def _difference_db(arrays: dict[str, NDArray[Any]], reference: dict[str, NDArray[Any]]) -> float:
-    """Largest difference of two banks in bins within 80 dB of their frame's maximum.
+class _Banded:
+    """Rows that are sums of a few bins each of one DFT."""
 
-    The sounds are chords over white noise of several levels: what differs is small beside a frame's maximum, and shows
-    in the bins that the noise holds just within the range.
-    """
-    rate = 44100
-    t = np.arange(rate) / rate
-    chord = sum(np.sin(2 * math.pi * f * t) / 8 for f in (110.0, 277.2, 659.3, 1396.9, 2793.8, 5587.7))
-    noise = np.random.default_rng(0).standard_normal((3, rate)) * np.array([[1e-2], [1e-3], [1e-4]])
-    sounds = (chord + noise).astype(np.float32)
-    spec = AudioSpec(window_samples=rate, frames=frame_count(rate, len(arrays["window"])))
-    got, want = (FrontEnd.from_arrays(a, spec)(sounds) for a in (arrays, reference))
-    heard = want > want.max(axis=(1, 2), keepdims=True) - _FIT_RANGE_DB
-    return float(np.abs(got - want)[heard].max())
+    def __init__(self, arrays: Mapping[str, NDArray[Any]]) -> None:
+        self._length = int(arrays["band_length"])
+        self._delay: Floats = np.asarray(arrays["band_delay"], np.float32)
+        # Bin k lies at this centre frequency of the filters, which count cycles in n_fft - 1 samples.
+        centres = np.arange(self._length // 2 + 1) * ((int(arrays["n_fft"]) - 1) / self._length)
+        self._turn = (-1j * centres).astype(np.complex64)
+        self._blocks: list[_Block] = []
+        row = start = 0
+        for rows, first, bins in arrays["band_blocks"].tolist():
+            matrix = np.asarray(arrays["band"][start : start + 4 * rows * bins], np.float32).reshape(2 * rows, 2 * bins)
+            columns = slice(2 * first, 2 * (first + bins))
+            self._blocks.append(_Block(_run(arrays["band_rows"][row : row + rows]), columns, matrix))
+            row, start = row + rows, start + matrix.size
+
+    def power(self, windowed: Floats, out: Floats) -> None:
+        """Fill these rows of out (rows, frames) from windowed frames (frames, win_length)."""
+        spectrum = _rfft(windowed, self._length)
+        if len(self._delay):
+            late = _rfft(windowed * self._delay, self._length)
+            late *= self._turn
+            spectrum += late
+        parts = spectrum.view(np.float32)
+        for block in self._blocks:
+            _square(block.matrix @ parts[:, block.columns].T, block.rows, out)
+
+
+def _rfft(frames: Floats, length: int) -> NDArray[np.complex64]:
+    """Transform of real frames (frames, t), filled up with zeros to `length`: complex64 (frames, length // 2 + 1)."""
+    # Loaded with the first sound only. Twice as fast as NumPy's, which takes one frame at a time.
+    from scipy.fft import rfft
+
+    spectrum: NDArray[np.complex64] = rfft(frames, length, axis=-1)
+    return spectrum
+
+
+def _square(parts: Floats, rows: NDArray[np.intp] | slice, out: Floats) -> None:
+    """Power of parts (2 r, frames), real rows over imaginary rows, which is overwritten, into r rows of out."""
+    parts *= parts
+    re, im = np.split(parts, 2)
+    if isinstance(rows, slice):
+        np.add(re, im, out=out[rows])
+    else:
+        out[rows] = np.add(re, im, out=re)
+
+
+def _run(indices: NDArray[Any]) -> NDArray[np.intp] | slice:
+    """Indices as a slice where they are a run: that reads and writes without a copy."""
+    if len(indices) and np.array_equal(indices, np.arange(indices[0], indices[0] + len(indices))):
+        return slice(int(indices[0]), int(indices[0]) + len(indices))
+    return np.asarray(indices, np.intp)
 
 
 # -- the front end ----------------------------------------------------------------------------------------------------
@@ -225,35 +203,22 @@ class FrontEnd:
         self.form = str(arrays["form"])
         self.error_db = float(arrays["error_db"])
         self._window: Floats = np.ascontiguousarray(arrays["window"], np.float32)
-        self._dense: Floats = np.ascontiguousarray(arrays["dense"], np.float32)
-        self._dense_rows = _rows(arrays["dense_rows"])
-        self._fft_rows = _rows(arrays["fft_rows"])
-        self._fft_bins = _rows(arrays["fft_bins"])
-        self._fft_gain: Floats = np.asarray(arrays["fft_gain"], np.float32)[:, None]
-        self._dft_length = int(arrays["n_fft"]) - 1
-        self._height = len(arrays["dense_rows"]) + len(arrays["fft_rows"])
+        kinds = (_Dense, _Fft, _Banded)
+        self._bank = [kind(arrays) for kind, name in zip(kinds, _ROW_ARRAYS, strict=True) if len(arrays[name])]
+        self._part = _FRAMES_PER_PART["dense" if len(arrays["dense_rows"]) else "other"]
+        self._height = sum(len(arrays[name]) for name in _ROW_ARRAYS)
 
     @classmethod
     def from_arrays(cls, arrays: Mapping[str, NDArray[Any]], audio: AudioSpec) -> Self:
-        """Build from what `fit` made.
+        """Build from what `mmr_export.frontend_fit.fit` made.
 
         Raises:
             BundleError: an array is missing, or they do not fit each other.
         """
-        missing = {"form", "error_db", "n_fft", "window", "dense", *_INDEX_ARRAYS, "fft_gain"} - set(arrays)
+        missing = {*_ARRAYS, *_INDEX_ARRAYS} - set(arrays)
         if missing:
             raise BundleError(f"the front end lacks {', '.join(sorted(missing))}", _AGAIN)
-        dense, window = arrays["dense"], arrays["window"]
-        rows = np.sort(np.concatenate((arrays["dense_rows"], arrays["fft_rows"])))
-        fits = (
-            window.ndim == 1
-            and 0 < len(window) < int(arrays["n_fft"])
-            and dense.shape == (2 * len(arrays["dense_rows"]), len(window))
-            and len(arrays["fft_rows"]) == len(arrays["fft_bins"]) == len(arrays["fft_gain"])
-            and len(rows) % BANDS == 0
-            and np.array_equal(rows, np.arange(len(rows)))
-        )
-        if not fits:
+        if not _fit_each_other(arrays):
             raise BundleError("the arrays of the front end do not fit each other", _AGAIN)
         return cls(arrays, audio)
 
@@ -318,20 +283,13 @@ class FrontEnd:
 
     def _power(self, frames: Floats, power: Floats) -> None:
         """Fill power (rows, frames) from the frames (frames, win_length)."""
-        if self._height > len(self._fft_gain):
-            for part in _blocks(len(frames), _FRAMES_PER_BLOCK["dense"]):
-                # The original windows the frame, too; folding the window into the matrix would round otherwise.
-                re, im = np.split(self._dense @ (frames[part] * self._window).T, 2)
-                re *= re
-                im *= im
-                power[self._dense_rows, part] = np.add(re, im, out=re)
-        if len(self._fft_gain):
-            for part in _blocks(len(frames), _FRAMES_PER_BLOCK["fft"]):
-                # Where the frame lies in the DFT only turns the phase, so the zeros may all stand behind it.
-                # float64 is as fast here, and the rounding of a transform of prime factors 23 and 89 is not small.
-                windowed = (frames[part] * self._window).astype(np.float64)
-                bins = np.fft.rfft(windowed, self._dft_length)[:, self._fft_bins].T
-                power[self._fft_rows, part] = (bins.real**2 + bins.imag**2) * self._fft_gain
+        parts = -(-len(frames) // self._part)
+        size = -(-len(frames) // parts)
+        for start in range(0, len(frames), size):
+            # The original windows the frame, too; folding the window into the matrix would round otherwise.
+            windowed = frames[start : start + size] * self._window
+            for rows in self._bank:
+                rows.power(windowed, power[:, start : start + size])
 
     def _to_db(self, image: Floats) -> None:
         """Turn power (n, rows, frames) into dB in place."""
@@ -343,12 +301,29 @@ class FrontEnd:
             np.maximum(image, np.float32(self.audio.floor_db), out=image)
 
 
-def _blocks(count: int, size: int) -> Iterator[slice]:
-    return (slice(start, min(start + size, count)) for start in range(0, count, size))
-
-
-def _rows(indices: NDArray[Any]) -> NDArray[np.intp] | slice:
-    """Indices as a slice where they are a run: that reads and writes without a copy."""
-    if len(indices) and np.array_equal(indices, np.arange(indices[0], indices[0] + len(indices))):
-        return slice(int(indices[0]), int(indices[0]) + len(indices))
-    return np.asarray(indices, np.intp)
+def _fit_each_other(arrays: Mapping[str, NDArray[Any]]) -> bool:
+    """Whether arrays, of which none is missing, have the types, shapes and ranges that the front end relies on."""
+    scalars = all(arrays[name].shape == () for name in ("form", "error_db", "n_fft", "band_length"))
+    whole = all(arrays[name].dtype.kind == "i" for name in (*_INDEX_ARRAYS, "n_fft", "band_length"))
+    flat = all(arrays[name].ndim == 1 for name in (*_ROW_ARRAYS, "fft_bins", "fft_gain", "window", "band"))
+    floats = all(arrays[name].dtype == np.float32 for name in _FLOAT_ARRAYS)
+    blocks = arrays["band_blocks"]
+    if not (scalars and whole and flat and floats and blocks.ndim == 2 and blocks.shape[1] == 3):
+        return False
+    window, n_fft, length = len(arrays["window"]), int(arrays["n_fft"]), int(arrays["band_length"])
+    rows = np.sort(np.concatenate([arrays[name] for name in _ROW_ARRAYS]))
+    bins, (counts, first, widths) = arrays["fft_bins"], blocks.astype(np.int64).T
+    return bool(
+        0 < window < n_fft
+        and window <= length <= 8 * n_fft
+        and arrays["dense"].shape == (2 * len(arrays["dense_rows"]), window)
+        and len(arrays["fft_rows"]) == len(bins) == len(arrays["fft_gain"])
+        and ((bins >= 0) & (bins < n_fft // 2)).all()
+        and arrays["band_delay"].shape in {(0,), (window,)}
+        and (counts > 0).all()
+        and counts.sum() == len(arrays["band_rows"])
+        and ((first >= 0) & (widths > 0) & (first + widths <= length // 2 + 1)).all()
+        and (4 * counts * widths).sum() == len(arrays["band"])
+        and len(rows) % BANDS == 0
+        and np.array_equal(rows, np.arange(len(rows)))
+    )

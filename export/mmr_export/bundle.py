@@ -292,6 +292,8 @@ def _check_options(options: ExportOptions) -> None:
         raise UsageError(
             f"unknown precision in {', '.join(options.precisions) or 'none'}", f"any of {', '.join(known)}"
         )
+    if options.calibration and not options.calibration.is_dir():
+        raise UsageError(f"{options.calibration} is not a folder", "give a folder of pages and songs")
 
 
 def _specs(checkpoint: Checkpoint, options: ExportOptions) -> tuple[ImageSpec, AudioSpec]:

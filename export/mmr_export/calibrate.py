@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
-import onnx
 from numpy.typing import NDArray
 from onnx import ModelProto, helper
 
@@ -50,13 +50,30 @@ def activation_ranges(graph: ModelProto, names: Sequence[str], rows: Sequence[Fl
     }
 
 
-def _session_with(graph: ModelProto, names: Sequence[str]) -> tuple[onnx.ModelProto, list[str]]:
+def channel_peaks(graph: ModelProto, rows: Sequence[Floats]) -> dict[str, Floats]:
+    """Largest magnitude of each channel of each map (batch 1, channels, height, width) in the graph.
+
+    Args:
+        graph: float32, one input.
+        rows: inputs, each of batch 1.
+    """
+    session, outputs = _session_with(graph, [name for node in graph.graph.node for name in node.output])
+    peaks: dict[str, Floats] = {}
+    for x in rows:
+        for name, values in zip(outputs, session.run(outputs, {graph.graph.input[0].name: x}), strict=True):
+            if values.ndim == 4 and values.dtype == np.float32:
+                peak = np.abs(values[0]).max(axis=(1, 2))
+                peaks[name] = np.maximum(peaks.get(name, peak), peak)
+    return peaks
+
+
+def _session_with(graph: ModelProto, names: Sequence[str]) -> tuple[Any, list[str]]:
     """A session that also gives these activations, and the names of its outputs."""
     ort = load_onnxruntime()
     watched = ModelProto()
     watched.CopyFrom(graph)
-    inputs = {value.name for value in graph.graph.input}
-    outputs = [name for name in names if name not in inputs]
+    known = {value.name for value in (*graph.graph.input, *graph.graph.output)}
+    outputs = [name for name in names if name not in known]
     watched.graph.output.extend(helper.make_empty_tensor_value_info(name) for name in outputs)
     options = ort.SessionOptions()
     options.log_severity_level = 3

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,8 @@ from mmr_runtime.errors import ExportError
 from mmr_runtime.sessions import default_threads, load_onnxruntime
 
 from . import quantize
-from .calibrate import activation_ranges
+from .calibrate import activation_ranges, channel_peaks
+from .equalize import equalized
 from .samples import Rows, Sources, Use
 
 Floats = NDArray[np.float32]
@@ -103,14 +105,7 @@ def quantized_tower(
     """
     rows = {use: sources.rows(tower, use, count, calibration) for use, count in COUNTS.items()}
     graph = quantize.prepared(graph)
-    if tower == "text":
-        forms: dict[str, _Form] = {"dynamic": lambda floats: quantize.dynamic_int8(graph, floats)}
-    else:
-        ranges = activation_ranges(graph, quantize.static_activations(graph), rows["calibration"])
-        forms = {
-            name: lambda floats, chosen=chosen: quantize.static_int8(graph, chosen, floats)  # type: ignore[misc]
-            for name, chosen in ranges.items()
-        }
+    forms = _forms(graph, tower, rows["calibration"])
     method, float_nodes = _search(graph, forms, rows["selection"])
     result = forms[method](float_nodes)
     found = agreement(_vectors(result, rows["gate"]), _vectors(graph, rows["gate"]))
@@ -124,10 +119,22 @@ def quantized_tower(
     target.write_bytes(result.SerializeToString(deterministic=True))
     figures = {name: round(value, 5) for name, value in vars(found).items()}
     inputs = {use: len(items) for use, items in rows.items()}
-    return {**figures, "passed": passed, "ranges": method, "float_nodes": sorted(float_nodes), "inputs": inputs}
+    return {**figures, "passed": passed, "method": method, "float_nodes": sorted(float_nodes), "inputs": inputs}
 
 
 _Form = Callable[[Collection[str]], ModelProto]
+"""Makes an int8 graph from the names of the nodes that stay float32."""
+
+
+def _forms(graph: ModelProto, tower: Tower, rows: Rows) -> dict[str, _Form]:
+    """The ways to quantize a tower, by name."""
+    if tower == "text":
+        return {"dynamic": partial(quantize.dynamic_int8, graph)}
+    forms: dict[str, _Form] = {}
+    for name, variant in (("", graph), ("equalized ", equalized(graph, channel_peaks(graph, rows)))):
+        ranges = activation_ranges(variant, quantize.static_activations(variant), rows)
+        forms |= {name + method: partial(quantize.static_int8, variant, chosen) for method, chosen in ranges.items()}
+    return forms
 
 
 def _search(graph: ModelProto, forms: dict[str, _Form], rows: Rows) -> tuple[str, list[str]]:
@@ -145,10 +152,9 @@ def _search(graph: ModelProto, forms: dict[str, _Form], rows: Rows) -> tuple[str
     noises = {node: measure(forms[method], [node], _SENSITIVITY_ROWS).noise for node in nodes}
     worst_first = sorted(nodes, key=lambda node: noises[node])
     count = 1
-    while count <= _MAX_FLOAT_SHARE * len(nodes):
-        if measure(forms[method], worst_first[:count]).passes(_MARGIN_COSINE, _MARGIN_OVERLAP):
-            break
-        count += max(1, count // 2)
+    most = int(_MAX_FLOAT_SHARE * len(nodes))
+    while count < most and not measure(forms[method], worst_first[:count]).passes(_MARGIN_COSINE, _MARGIN_OVERLAP):
+        count = min(most, count + max(1, count // 2))
     return method, worst_first[:count]
 
 

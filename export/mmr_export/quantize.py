@@ -30,6 +30,8 @@ _SHARES_SCALE = ("MaxPool",)
 """Steps that only choose among their inputs: in and out on one scale, the integers pass unchanged."""
 _CLAMPS = ("Relu", "Clip")
 _BIAS_LIMIT = 2**30
+_SIGMOID_FLAT = 8.0
+"""Beyond it a sigmoid is within a tenth of a step of 0 or 1: the steps are better spent on what lies between."""
 
 
 def weighted_nodes(graph: ModelProto) -> list[str]:
@@ -226,6 +228,8 @@ class _Static:
 
     def _pair(self, name: str, bounds: Range, scale: tuple[np.float32, np.uint8] | None = None) -> None:
         """Quantize an activation and bring it back, on a scale of its own or a given one."""
+        if all(reader.op_type == "Sigmoid" for reader in self._consumers.get(name, ())):
+            bounds = max(bounds[0], -_SIGMOID_FLAT), min(bounds[1], _SIGMOID_FLAT)
         self._scales[name] = scale or _activation_scale(*bounds)
         self._paired.add(name)
         parameters = [
