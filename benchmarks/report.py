@@ -26,23 +26,23 @@ def load(name: str) -> dict[str, Any]:
 
 def speed_table() -> str:
     """Speed, memory and size of the default model."""
-    result = load("speed")
+    result, cold = load("speed"), load("cold_start")["figures"]["programs"]["first ranked page"]
     figures, host = result["figures"], result["host"]
-    rows = [
-        f"| {name} | {t['median']:.1f} ms | {t['p5']:.1f} - {t['p95']:.1f} |"
-        for name, t in figures["milliseconds"].items()
-    ]
-    cold, size = figures["first ranked page"], figures["bytes"]["all files"] / 1e6
+    times = figures["milliseconds"].items()
+    size = figures["bytes"]["all files"] / 1e6
     return "\n".join(
         [
-            f"{host['processor']}, one thread, `{figures['model'].split('@')[0]}` "
-            f"({size:.1f} MB in all), onnxruntime {host['versions']['onnxruntime']}:",
+            f"{host['processor']}, one thread, `{figures['model']}` ({size:.1f} MB in all), "
+            f"onnxruntime {host['versions']['onnxruntime']}:",
             "",
             "| work | median | 5 % - 95 % |",
             "|---|---|---|",
-            *rows,
-            f"| process start to the first ranked page, library indexed | {cold['seconds']:.2f} s | "
-            f"peak memory {cold['peak MiB']:.0f} MiB |",
+            *(f"| {name} | {t['median']:.1f} ms | {t['p5']:.1f} - {t['p95']:.1f} |" for name, t in times),
+            *(
+                f"| process start to the first ranked page, {state} | {c['seconds']:.2f} s | peak memory "
+                f"{c['peak MiB']:.0f} MiB |"
+                for state, c in cold.items()
+            ),
         ]
     )
 

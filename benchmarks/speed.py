@@ -1,4 +1,4 @@
-"""Speed, memory and size of a bundle: `python benchmarks/speed.py [--model FOLDER] [--name speed]`.
+"""Speed and size of a bundle: `python benchmarks/speed.py [--model FOLDER] [--name speed]`.
 
 Inputs are generated. One thread; medians with 5th and 95th percentile, in milliseconds; the rounds of all stages are
 interleaved, so that a busy machine slows all of them alike.
@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Callable
@@ -26,10 +24,9 @@ from host import store
 
 from mmr_export.synth.pages import generate_page
 from mmr_export.synth.pieces import compose
-from mmr_runtime import Engine, Library
+from mmr_runtime import Engine
 from mmr_runtime.frontend import FrontEnd
 from mmr_runtime.image import load_image, preprocess
-from mmr_runtime.moods import MOODS
 from mmr_runtime.sessions import Session
 
 PAGE = (1170, 1654)
@@ -51,21 +48,15 @@ def main(model: str, name: str, rounds: int) -> None:
 
 def measure(model: str, folder: Path, rounds: int) -> dict[str, Any]:
     """All figures of one bundle; `folder` is scratch space."""
-    page, songs = folder / "page.jpg", folder / "songs"
-    songs.mkdir()
+    page = folder / "page.jpg"
     generate_page(1, width=PAGE[0], height=PAGE[1]).image.save(page, quality=90)
     long = folder / "long.mp3"
     piece = compose(1, seconds=30.0)
     samples = np.tile(piece.samples, int(SONG_SECONDS / 30))
     soundfile.write(long, samples, piece.sample_rate)
-    for number in range(14):
-        short = compose(number, mood=MOODS[number % 7], seconds=12.0)
-        soundfile.write(songs / f"{number}.wav", short.samples, short.sample_rate)
 
     with Engine.open(model, device="cpu", threads=1) as engine:
         stages = _stages(engine, page, long, rounds)
-        with Library.open([songs], engine, index=folder / "index") as library:
-            library.update()
         manifest = engine.bundle.manifest
         sizes = {
             f"{tower} {precision}": manifest.files[graph.file].bytes
@@ -78,7 +69,6 @@ def measure(model: str, folder: Path, rounds: int) -> dict[str, Any]:
         "model": model_id,
         "milliseconds": stages,
         "bytes": sizes,
-        "first ranked page": _cold(model, page, songs, folder / "index"),
     }
 
 
@@ -117,23 +107,6 @@ def _stages(engine: Engine, page: Path, song: Path, rounds: int) -> dict[str, di
 def _summary(values: list[float]) -> dict[str, float]:
     low, median, high = np.percentile(values, [5, 50, 95])
     return {"median": round(float(median), 2), "p5": round(float(low), 2), "p95": round(float(high), 2)}
-
-
-def _cold(model: str, page: Path, songs: Path, index: Path) -> dict[str, float]:
-    """Wall seconds and peak memory of a whole process that answers for one page from a finished index."""
-    program = Path(sys.executable).with_name("mmr-infer")
-    command = [str(program), str(page), "--library", str(songs), "--index", str(index), "--model", model]
-    command += ["--threads", "1", "--json"]
-    seconds, peak = [], 0
-    for _ in range(7):
-        start = time.perf_counter()
-        process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        _, status, usage = os.wait4(process.pid, 0)
-        seconds.append(time.perf_counter() - start)
-        if os.waitstatus_to_exitcode(status):
-            raise click.ClickException(f"{' '.join(command)} failed")
-        peak = max(peak, usage.ru_maxrss)
-    return {"seconds": round(float(np.median(seconds[1:])), 3), "peak MiB": round(peak / 1024, 1)}
 
 
 if __name__ == "__main__":

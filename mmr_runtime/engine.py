@@ -102,9 +102,8 @@ class Engine:
 
     @property
     def model_id(self) -> str:
-        """Name of the model with the hash of its weights; vectors of two models are never compared."""
-        manifest = self.bundle.manifest
-        return f"{manifest.id}@{str(manifest.source.get('sha256', ''))[:12]}"
+        """Name of the model, which ends in a hash of its weights; vectors of two models are never compared."""
+        return self.bundle.manifest.id
 
     @property
     def embedding_size(self) -> int:
@@ -271,13 +270,17 @@ class Engine:
     def _open_session(self, tower: Tower) -> Session:
         device = resolve_device(self._asked_device)
         try:
-            return Session(self._graph(tower, device), device=device, threads=self.threads)
+            return self._make_session(tower, device)
         except DeviceError:
             if self._asked_device != "auto" or device == "cpu":
                 raise
             # `auto` takes CUDA only if it works; from here on this engine stays on the CPU.
             self._asked_device = "cpu"
-            return Session(self._graph(tower, "cpu"), device="cpu", threads=self.threads)
+            return self._make_session(tower, "cpu")
+
+    def _make_session(self, tower: Tower, device: Literal["cpu", "cuda"]) -> Session:
+        path = self._graph(tower, device)
+        return Session(path, device=device, threads=self.threads, sha256=self.bundle.manifest.files[path.name].sha256)
 
     def _graph(self, tower: Tower, device: Literal["cpu", "cuda"]) -> Path:
         have = self.bundle.manifest.graphs.get(tower)

@@ -10,8 +10,8 @@ this module runs:
 - dense: the filters as one matrix; equal to the original in every bin, up to the order of a sum.
 - fft: a filter with m = 0 and a whole fc is a bin of a DFT. The grid t runs over linspace(-1, 1, 2048) * pi with both
   ends, so the first and the last tap share a phase and the DFT has 2047 points.
-- banded: a filter whose envelope is smooth is a sum of a few neighbouring bins of a DFT of the windowed frame. Blocks of
-  rows share their bins, which makes one small matrix product of each.
+- banded: a filter whose envelope is smooth is a sum of a few neighbouring bins of a DFT of the windowed frame. Blocks
+  of rows share their bins, which makes one small matrix product of each.
 
 The last two lack the original's noise: AudioCLIP's float32 arguments move the taps of a kernel by 1e-4 radians, some
 1e-5 of the frame's maximum. Most of that is the rounding of the grid t, which all rows have in common: a tap that is
@@ -44,12 +44,12 @@ POWER_FLOOR = np.float32(1e-18)
 """What the original puts in the place of a power that is not positive; -180 dB."""
 
 _INT16 = np.float32(32768.0)
-# Bounds the temporary memory, to 9 MB and 4 MB; a part of the frames costs the dense form a pass over its matrix.
-_FRAMES_PER_PART = {"dense": 512, "other": 256}
+# Bounds the temporary memory: 9 MB, with the second transform 17 MB. Each part costs dense a pass over its matrix.
+_FRAMES_PER_PART = 512
 _AGAIN = "copy or export the bundle again"
 _ROW_ARRAYS = ("dense_rows", "fft_rows", "band_rows")
 _INDEX_ARRAYS = (*_ROW_ARRAYS, "fft_bins", "band_blocks")
-_ARRAYS = ("form", "error_db", "n_fft", "window", "dense", "fft_gain", "band", "band_length", "band_delay")
+_ARRAYS = ("form", "error_db", "n_fft", "window", "dense", "fft_gain", "band", "band_delay")
 _FLOAT_ARRAYS = ("window", "dense", "fft_gain", "band", "band_delay")
 
 
@@ -106,8 +106,8 @@ class _Dense:
         self._matrix: Floats = np.ascontiguousarray(arrays["dense"], np.float32)
 
     def power(self, windowed: Floats, out: Floats) -> None:
-        """Fill these rows of out (rows, frames) from windowed frames (frames, win_length)."""
-        _square(self._matrix @ windowed.T, self._rows, out)
+        """Fill these rows of out (rows, frames) from windowed frames (frames, n_fft), zero behind the window."""
+        _square(self._matrix @ windowed[:, : self._matrix.shape[1]].T, self._rows, out)
 
 
 class _Fft:
@@ -120,12 +120,12 @@ class _Fft:
         self._length = int(arrays["n_fft"]) - 1
 
     def power(self, windowed: Floats, out: Floats) -> None:
+        """As of `_Dense`."""
         # Where the frame lies in the DFT only turns the phase, so the zeros may all stand behind it.
-        bins = _rfft(windowed, self._length)[:, self._bins]
-        parts = bins.view(np.float32)
+        parts = _rfft(windowed[:, : self._length]).view(np.float32)
         parts *= parts
-        np.add(parts[:, 0::2].T, parts[:, 1::2].T, out=(power := np.empty((bins.shape[1], len(bins)), np.float32)))
-        out[self._rows] = np.multiply(power, self._gain, out=power)
+        power = np.add(parts[:, 0::2], parts[:, 1::2])
+        out[self._rows] = power[:, self._bins].T * self._gain
 
 
 @dataclass(frozen=True)
@@ -138,13 +138,15 @@ class _Block:
 
 
 class _Banded:
-    """Rows that are sums of a few bins each of one DFT."""
+    """Rows that are sums of a few bins each of one DFT of n_fft points."""
 
     def __init__(self, arrays: Mapping[str, NDArray[Any]]) -> None:
-        self._length = int(arrays["band_length"])
         self._delay: Floats = np.asarray(arrays["band_delay"], np.float32)
+        if len(self._delay):
+            self._delay = np.pad(self._delay, (0, int(arrays["n_fft"]) - len(self._delay)))
         # Bin k lies at this centre frequency of the filters, which count cycles in n_fft - 1 samples.
-        centres = np.arange(self._length // 2 + 1) * ((int(arrays["n_fft"]) - 1) / self._length)
+        n_fft = int(arrays["n_fft"])
+        centres = np.arange(n_fft // 2 + 1) * ((n_fft - 1) / n_fft)
         self._turn = (-1j * centres).astype(np.complex64)
         self._blocks: list[_Block] = []
         row = start = 0
@@ -153,25 +155,29 @@ class _Banded:
             columns = slice(2 * first, 2 * (first + bins))
             self._blocks.append(_Block(_run(arrays["band_rows"][row : row + rows]), columns, matrix))
             row, start = row + rows, start + matrix.size
+        self._tallest = max(len(block.matrix) for block in self._blocks)
 
     def power(self, windowed: Floats, out: Floats) -> None:
-        """Fill these rows of out (rows, frames) from windowed frames (frames, win_length)."""
-        spectrum = _rfft(windowed, self._length)
+        """As of `_Dense`."""
+        spectrum = _rfft(windowed)
         if len(self._delay):
-            late = _rfft(windowed * self._delay, self._length)
+            late = _rfft(windowed * self._delay)
             late *= self._turn
             spectrum += late
         parts = spectrum.view(np.float32)
+        # One scratch for all blocks, small enough to stay in the cache.
+        scratch = np.empty((self._tallest, len(windowed)), np.float32)
         for block in self._blocks:
-            _square(block.matrix @ parts[:, block.columns].T, block.rows, out)
+            product = np.matmul(block.matrix, parts[:, block.columns].T, out=scratch[: len(block.matrix)])
+            _square(product, block.rows, out)
 
 
-def _rfft(frames: Floats, length: int) -> NDArray[np.complex64]:
-    """Transform of real frames (frames, t), filled up with zeros to `length`: complex64 (frames, length // 2 + 1)."""
+def _rfft(frames: Floats) -> NDArray[np.complex64]:
+    """Transform of real frames (frames, t): complex64 (frames, t // 2 + 1)."""
     # Loaded with the first sound only. Twice as fast as NumPy's, which takes one frame at a time.
     from scipy.fft import rfft
 
-    spectrum: NDArray[np.complex64] = rfft(frames, length, axis=-1)
+    spectrum: NDArray[np.complex64] = rfft(frames, axis=-1)
     return spectrum
 
 
@@ -203,9 +209,14 @@ class FrontEnd:
         self.form = str(arrays["form"])
         self.error_db = float(arrays["error_db"])
         self._window: Floats = np.ascontiguousarray(arrays["window"], np.float32)
-        kinds = (_Dense, _Fft, _Banded)
-        self._bank = [kind(arrays) for kind, name in zip(kinds, _ROW_ARRAYS, strict=True) if len(arrays[name])]
-        self._part = _FRAMES_PER_PART["dense" if len(arrays["dense_rows"]) else "other"]
+        self._n_fft = int(arrays["n_fft"])
+        self._bank: list[_Dense | _Fft | _Banded] = []
+        if len(arrays["dense_rows"]):
+            self._bank.append(_Dense(arrays))
+        if len(arrays["fft_rows"]):
+            self._bank.append(_Fft(arrays))
+        if len(arrays["band_rows"]):
+            self._bank.append(_Banded(arrays))
         self._height = sum(len(arrays[name]) for name in _ROW_ARRAYS)
 
     @classmethod
@@ -283,13 +294,13 @@ class FrontEnd:
 
     def _power(self, frames: Floats, power: Floats) -> None:
         """Fill power (rows, frames) from the frames (frames, win_length)."""
-        parts = -(-len(frames) // self._part)
-        size = -(-len(frames) // parts)
-        for start in range(0, len(frames), size):
+        windowed = np.zeros((min(len(frames), _FRAMES_PER_PART), self._n_fft), np.float32)
+        for start in range(0, len(frames), _FRAMES_PER_PART):
+            part = slice(start, start + _FRAMES_PER_PART)
             # The original windows the frame, too; folding the window into the matrix would round otherwise.
-            windowed = frames[start : start + size] * self._window
+            np.multiply(frames[part], self._window, out=windowed[: len(frames[part]), : len(self._window)])
             for rows in self._bank:
-                rows.power(windowed, power[:, start : start + size])
+                rows.power(windowed[: len(frames[part])], power[:, part])
 
     def _to_db(self, image: Floats) -> None:
         """Turn power (n, rows, frames) into dB in place."""
@@ -303,26 +314,25 @@ class FrontEnd:
 
 def _fit_each_other(arrays: Mapping[str, NDArray[Any]]) -> bool:
     """Whether arrays, of which none is missing, have the types, shapes and ranges that the front end relies on."""
-    scalars = all(arrays[name].shape == () for name in ("form", "error_db", "n_fft", "band_length"))
-    whole = all(arrays[name].dtype.kind == "i" for name in (*_INDEX_ARRAYS, "n_fft", "band_length"))
+    scalars = all(arrays[name].shape == () for name in ("form", "error_db", "n_fft"))
+    whole = all(arrays[name].dtype.kind == "i" for name in (*_INDEX_ARRAYS, "n_fft"))
     flat = all(arrays[name].ndim == 1 for name in (*_ROW_ARRAYS, "fft_bins", "fft_gain", "window", "band"))
     floats = all(arrays[name].dtype == np.float32 for name in _FLOAT_ARRAYS)
     blocks = arrays["band_blocks"]
     if not (scalars and whole and flat and floats and blocks.ndim == 2 and blocks.shape[1] == 3):
         return False
-    window, n_fft, length = len(arrays["window"]), int(arrays["n_fft"]), int(arrays["band_length"])
+    window, n_fft = len(arrays["window"]), int(arrays["n_fft"])
     rows = np.sort(np.concatenate([arrays[name] for name in _ROW_ARRAYS]))
     bins, (counts, first, widths) = arrays["fft_bins"], blocks.astype(np.int64).T
     return bool(
         0 < window < n_fft
-        and window <= length <= 8 * n_fft
         and arrays["dense"].shape == (2 * len(arrays["dense_rows"]), window)
         and len(arrays["fft_rows"]) == len(bins) == len(arrays["fft_gain"])
         and ((bins >= 0) & (bins < n_fft // 2)).all()
         and arrays["band_delay"].shape in {(0,), (window,)}
         and (counts > 0).all()
         and counts.sum() == len(arrays["band_rows"])
-        and ((first >= 0) & (widths > 0) & (first + widths <= length // 2 + 1)).all()
+        and ((first >= 0) & (widths > 0) & (first + widths <= n_fft // 2 + 1)).all()
         and (4 * counts * widths).sum() == len(arrays["band"])
         and len(rows) % BANDS == 0
         and np.array_equal(rows, np.arange(len(rows)))

@@ -2,12 +2,24 @@
 
 from __future__ import annotations
 
+import os
+import tempfile
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 ROOT = Path(__file__).resolve().parents[1]
 SHARED = ROOT.parent / "shared"
+
+# Prepared graphs and indexes of the tests stay out of the user's folders; set before anything reads them.
+_USER = tempfile.TemporaryDirectory(prefix="mmr-tests-")
+for _kind in ("CACHE", "DATA", "CONFIG"):
+    os.environ[f"XDG_{_kind}_HOME"] = str(Path(_USER.name) / _kind.lower())
+
+# The same examples in every run: a failure here is a failure everywhere.
+settings.register_profile("fixed", derandomize=True, deadline=None)
+settings.load_profile("fixed")
 
 
 @pytest.fixture(scope="session")

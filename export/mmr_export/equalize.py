@@ -1,9 +1,9 @@
 """Gives the channels of a network's activations like ranges, without changing what it computes.
 
-One int8 scale serves all channels of an activation, so a channel that stays small has few of its 255 steps. A channel can
-be scaled where it is made and scaled back where it is read, as long as all between commutes with a positive factor: ReLU,
-pooling, sums of channels with one factor, gating (cross-layer equalization: Nagel et al. 2019, "Data-free quantization
-through weight equalization and bias correction"; here by measured ranges, and through residual connections).
+One int8 scale serves all channels of an activation, so a channel that stays small has few of its 255 steps. A channel
+can be scaled where it is made and scaled back where it is read, as long as all between commutes with a positive factor:
+ReLU, pooling, sums of channels with one factor, gating (cross-layer equalization: Nagel et al. 2019, "Data-free
+quantization through weight equalization and bias correction"; here by measured ranges, and through residual sums).
 """
 
 from __future__ import annotations
@@ -33,9 +33,14 @@ def equalized(graph: ModelProto, peaks: Mapping[str, Floats]) -> ModelProto:
     copy.CopyFrom(graph)
     factors = _factors(copy, peaks)
     weights = {tensor.name: tensor for tensor in copy.graph.initializer}
+    made: list[TensorProto] = []
     for node in copy.graph.node:
         if _is_convolution(node, weights):
-            _scale(node, weights, factors.get(node.input[0]), factors.get(node.output[0]))
+            made += _scale(node, weights, factors.get(node.input[0]), factors.get(node.output[0]))
+    used = {name for node in copy.graph.node for name in node.input}
+    kept = [tensor for tensor in (*copy.graph.initializer, *made) if tensor.name in used]
+    del copy.graph.initializer[:]
+    copy.graph.initializer.extend(kept)
     return copy
 
 
@@ -91,20 +96,26 @@ class _Groups:
         return self.root(name) not in self._bound
 
 
-def _scale(node: NodeProto, weights: Mapping[str, TensorProto], inputs: Floats | None, outputs: Floats | None) -> None:
-    """Let a convolution read channels divided by `inputs` and make channels divided by `outputs`."""
-    tensor = weights[node.input[1]]
-    kernel = numpy_helper.to_array(tensor).copy()
+def _scale(
+    node: NodeProto, weights: Mapping[str, TensorProto], inputs: Floats | None, outputs: Floats | None
+) -> list[TensorProto]:
+    """Let a convolution read channels divided by `inputs` and make channels divided by `outputs`.
+
+    Returns:
+        its new weights; the old ones may be another node's, too.
+    """
+    kernel = numpy_helper.to_array(weights[node.input[1]])
     groups = next((helper.get_attribute_value(a) for a in node.attribute if a.name == "group"), 1)
     if inputs is not None:
         split = kernel.reshape(groups, kernel.shape[0] // groups, kernel.shape[1], -1)
         kernel = (split * inputs.reshape(groups, 1, -1, 1)).reshape(kernel.shape)
+    made = {1: kernel}
     if outputs is not None:
-        kernel = kernel / outputs[:, None, None, None]
+        made[1] = kernel / outputs[:, None, None, None]
         if len(node.input) > 2:
-            _replace(weights[node.input[2]], numpy_helper.to_array(weights[node.input[2]]) / outputs)
-    _replace(tensor, kernel)
-
-
-def _replace(tensor: TensorProto, values: NDArray[np.floating]) -> None:
-    tensor.CopyFrom(numpy_helper.from_array(values.astype(np.float32), tensor.name))
+            made[2] = numpy_helper.to_array(weights[node.input[2]]) / outputs
+    tensors = []
+    for place, values in made.items():
+        node.input[place] = f"{node.output[0]}_equalized_{place}"
+        tensors.append(numpy_helper.from_array(values.astype(np.float32), node.input[place]))
+    return tensors

@@ -50,7 +50,7 @@ def prepared(graph: ModelProto) -> ModelProto:
     nodes: list[NodeProto] = []
     for node in graph.graph.node:
         if node.op_type == "Conv":
-            _merge_groups(node, weights)
+            _merge_groups(node, graph, weights)
         elif node.op_type == "ReduceMean" and _is_map_mean(node, weights):
             node.CopyFrom(helper.make_node("GlobalAveragePool", node.input[:1], node.output))
         elif node.op_type == "Gemm" and node.input[1] in weights:
@@ -100,7 +100,7 @@ def dynamic_int8(graph: ModelProto, float_nodes: Collection[str] = ()) -> ModelP
 # -- rewriting --------------------------------------------------------------------------------------------------------
 
 
-def _merge_groups(node: NodeProto, weights: dict[str, onnx.TensorProto]) -> None:
+def _merge_groups(node: NodeProto, graph: ModelProto, weights: dict[str, onnx.TensorProto]) -> None:
     """Make every four groups one, with zeros where they were apart; the result is the same.
 
     onnxruntime runs an int8 convolution group by group, and a group of four channels leaves its kernels mostly idle.
@@ -118,7 +118,8 @@ def _merge_groups(node: NodeProto, weights: dict[str, onnx.TensorProto]) -> None
         start = group % GROUPS_MERGED * inputs
         new[group, :, start : start + inputs] = old[group]
     groups.i //= GROUPS_MERGED
-    tensor.CopyFrom(numpy_helper.from_array(new.reshape(outputs, -1, *kernel), tensor.name))
+    node.input[1] = f"{node.output[0]}_merged"  # the old weights may be another node's, too
+    graph.graph.initializer.append(numpy_helper.from_array(new.reshape(outputs, -1, *kernel), node.input[1]))
 
 
 def _product_of_linear(node: NodeProto, graph: ModelProto, weights: dict[str, onnx.TensorProto]) -> NodeProto:
@@ -152,6 +153,7 @@ class _Static:
         self._graph = _copy(graph)
         self._weights = {tensor.name: tensor for tensor in self._graph.graph.initializer}
         self._float_nodes = set(float_nodes)
+        self._outputs = {value.name for value in self._graph.graph.output}
         self._consumers: dict[str, list[NodeProto]] = {}
         for node in self._graph.graph.node:
             for name in node.input:
@@ -172,11 +174,21 @@ class _Static:
                 self.wanted.add(output)
 
     def _is_convolution(self, node: NodeProto) -> bool:
-        return node.op_type == "Conv" and node.input[1] in self._weights and node.output[0] not in self._float_nodes
+        output = node.output[0]
+        return (
+            node.op_type == "Conv"
+            and node.input[1] in self._weights
+            and output not in self._float_nodes
+            and output not in self._outputs
+        )
 
     def _is_step(self, node: NodeProto) -> bool:
         data = node.input[:1] if node.op_type == "Clip" else node.input
-        return node.op_type in _STEPS and all(name in self._integer for name in data)
+        return (
+            node.op_type in _STEPS
+            and node.output[0] not in self._outputs
+            and all(name in self._integer for name in data)
+        )
 
     def _clamped_output(self, node: NodeProto) -> str | None:
         """Output of the ReLU that alone reads this node: its clamp is the lower end of the scale, and it falls away."""

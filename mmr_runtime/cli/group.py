@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from functools import cache
-from importlib import import_module, metadata
+from importlib import import_module
+from typing import TYPE_CHECKING
 
 import click
 
@@ -11,6 +12,9 @@ from mmr_runtime.cli import options
 from mmr_runtime.cli.display import one_line
 from mmr_runtime.cli.errors import Group
 from mmr_runtime.errors import DeviceError
+
+if TYPE_CHECKING:
+    from importlib import metadata
 
 PLUGINS = "mmr.commands"
 """Entry points of this group name click commands; the entry point's name is the command's."""
@@ -21,6 +25,8 @@ _OWN = ("rank", "index", "doctor")  # each in the module of its name
 @cache
 def plugins() -> dict[str, metadata.EntryPoint]:
     """Commands of other packages by name."""
+    from importlib import metadata  # costs 20 ms, which our own commands need not pay
+
     return {entry.name: entry for entry in metadata.entry_points(group=PLUGINS) if entry.name not in _OWN}
 
 

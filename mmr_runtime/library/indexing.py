@@ -7,7 +7,6 @@ import os
 from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -200,6 +199,8 @@ class Update:
 def decoder_name(kind: Kind) -> str:
     """What reads the files here, with versions."""
     if kind == "pages":
+        from importlib import metadata  # costs 20 ms, which a query without an update need not pay
+
         return f"pillow {metadata.version('pillow')}"
     from mmr_runtime.decoders import versions
 

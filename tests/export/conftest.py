@@ -21,7 +21,7 @@ TINY = ModelConfig(
     image=ImageConfig(height=32, width=32, channels=8, layers=(1, 1, 1, 1)),
     text=TextConfig(width=16, heads=2, layers=2),
     audio=AudioConfig(
-        n_fft=64, win_length=50, hop=40, stem=8, planes=(8, 8, 16, 16), layers=(1, 1, 1, 1), groups=4, base_width=8
+        n_fft=64, win_length=50, hop=40, stem=8, planes=(8, 8, 16, 16), layers=(1, 1, 1, 1), groups=4, base_width=16
     ),
 )
 METADATA = {"config": TINY.to_dict(), "audio": {"sample_rate": 8000, "window_samples": 4000}}

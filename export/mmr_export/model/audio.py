@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from mmr_runtime.frontend import fit
+from mmr_export.frontend_fit import fit
 
 from .config import AudioConfig
 from .fbsp import Fbsp
@@ -166,12 +166,12 @@ class AudioTower(nn.Module):
         return db.transpose(1, 2).reshape(len(db), 3, config.bands_height, -1)
 
     def front_end_arrays(self) -> dict[str, NDArray[Any]]:
-        """The front end with these filters as the runtime reads it (frontend.npz, see `mmr_runtime.frontend.fit`).
+        """The front end with these filters as the runtime reads it (frontend.npz, see `mmr_export.frontend_fit`).
 
-        With a floor the quietest bins, where the DFT form differs most, say nothing: there 1 dB is allowed.
+        With a floor the quietest bins, where the DFT form differs most, say nothing: there 1.25 dB is allowed.
         """
         m, fb, fc = (p.detach().numpy() for p in (self.fbsp.m, self.fbsp.fb, self.fbsp.fc))
-        return fit(m, fb, fc, self.window.numpy(), max_error_db=0.1 if self.config.floor_db is None else 1.0)
+        return fit(m, fb, fc, self.window.numpy(), max_error_db=0.1 if self.config.floor_db is None else 1.25)
 
     def pooled(self, db: Tensor) -> Tensor:
         """Features (n, 4 * planes[-1]) of dB images, float (n, 3, rows, frames)."""

@@ -1,0 +1,72 @@
+"""Which rank parameters choose best on validation data: `python benchmarks/rank_parameters.py --data DIR`.
+
+Pages: the manga-styled training pages, each as heads saw it that never saw its title (the bundle's reference set).
+Songs: held-out excerpts with an intended mood. The development titles and songs take no part.
+"""
+
+from __future__ import annotations
+
+import itertools
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import click
+import numpy as np
+from host import store
+
+from mmr_export.data.collection import grades_of, read_clips, read_pages
+from mmr_export.evaluate import metrics
+from mmr_runtime import Engine
+from mmr_runtime.rank import Query, Ranker, top
+
+
+@click.command()
+@click.option("--data", type=click.Path(exists=True, file_okay=False, path_type=Path), required=True)
+@click.option("--model", default="default")
+def main(data: Path, model: str) -> None:
+    """Measure a grid and store results/rank_parameters.json, best P@5 first."""
+    with Engine.open(model) as engine:
+        grades = grades_of([p for p in read_pages(data) if p.manga])
+        pages = engine.reference("image")
+        if pages is None or len(pages) != len(grades):
+            raise click.ClickException("the bundle's reference set is not the manga-styled pages of this data")
+        clips = [c for c in read_clips(data) if c.validation and c.trust > 0]
+        songs = np.stack([engine.embed_audio(c.path).vector for c in clips])
+        intended = grades_of(clips) > 0
+        shares = intended / intended.sum(axis=1, keepdims=True)
+        rows = [
+            _measure(engine, pages, songs, grades, shares, direct, temperature, correct)
+            for direct, temperature, correct in itertools.product((0.0, 0.3, 0.6, 1.0), (0.5, 1.0, 2.0), (False, True))
+        ]
+    rows.sort(key=lambda r: -r["P@5"])
+    path = store("rank_parameters", {"model": engine.model_id, "pages": len(grades), "songs": len(clips), "grid": rows})
+    for row in rows:
+        click.echo("  ".join(f"{k} {v:.3f}" if isinstance(v, float) else f"{k} {v}" for k, v in row.items()))
+    click.echo(f"stored {path}", err=True)
+
+
+def _measure(
+    engine: Engine, pages: Any, songs: Any, grades: Any, shares: Any, direct: float, temperature: float, correct: bool
+) -> dict[str, Any]:
+    manifest = engine.bundle.manifest
+    spec = replace(manifest.rank, form="blend", direct_weight=direct, temperature=temperature, correct_hubs=correct)
+    engine.bundle.manifest = replace(manifest, rank=spec)
+    ranker = Ranker(engine, songs, "audio")
+    names = [f"{i:04d}" for i in range(len(songs))]
+    ranked = np.stack([top(ranker.scores(Query("image", p[None])), names, len(names)) for p in pages])
+    engine.bundle.manifest = manifest
+    precision, chance = metrics.precision_at(grades, shares, ranked)
+    return {
+        "direct_weight": direct,
+        "temperature": temperature,
+        "correct_hubs": correct,
+        "P@5": precision,
+        "chance": chance,
+        "gain": metrics.choice_gain(grades, shares, ranked[:, 0]),
+        "commonest song": float(np.bincount(ranked[:, 0]).max() / len(pages)),
+    }
+
+
+if __name__ == "__main__":
+    main()
