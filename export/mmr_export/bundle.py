@@ -73,6 +73,7 @@ class ExportOptions:
         resize: how pages are brought to size; None: as the checkpoint's metadata says.
         labels: label sets beside, or instead of, the default ones.
         calibration: folder of pages and songs for int8; None: generated ones.
+        card: text of MODEL_CARD.md; None: the checkpoint's metadata's, else a generic one.
         allow_degraded: write a bundle whose int8 graphs do not pass the gate, and say so in it.
         force: replace an existing bundle.
     """
@@ -82,6 +83,7 @@ class ExportOptions:
     resize: Literal["pil", "tensor", "page"] | None = None
     labels: Mapping[str, LabelSet] = field(default_factory=dict)
     calibration: Path | None = None
+    card: str | None = None
     allow_degraded: bool = False
     force: bool = False
 
@@ -158,7 +160,9 @@ class _Writer:
         if self.labels:
             _save_npz(self.folder / LABELS, self._label_arrays(sources.tokenizer))
         manifest = self._manifest()
-        (self.folder / CARD).write_text(model_card(manifest, self.checkpoint.metadata.get("card")), encoding="utf-8")
+        (self.folder / CARD).write_text(
+            model_card(manifest, self.options.card or self.checkpoint.metadata.get("card")), encoding="utf-8"
+        )
         manifest = replace(manifest, files=_measured(self.folder))
         text = manifest_to_json(manifest)
         manifest_from_json(text)  # what the reader would refuse must not be written

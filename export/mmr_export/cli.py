@@ -5,22 +5,22 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from mmr_runtime.errors import DeviceError, MmrError
+from mmr_runtime.cli.errors import Command
+from mmr_runtime.cli.options import CONTEXT, debug_option
+from mmr_runtime.errors import DeviceError, InputError, MissingFileError
 
 if TYPE_CHECKING:
     from mmr_runtime.bundle import Manifest
 
-_INTERRUPTED = 130
-
 
 @click.command(
-    context_settings={"help_option_names": ["-h", "--help"]},
+    cls=Command,
+    context_settings=CONTEXT,
     epilog="Example: mmr-export --checkpoint best.pt --output models/mine --precision fp32,int8",
 )
 @click.option(
@@ -53,27 +53,20 @@ _INTERRUPTED = 130
     type=click.Path(path_type=Path),
     help="Folder of pages and songs to choose int8 ranges by. Default: generated ones.",
 )
+@click.option(
+    "--card", type=click.Path(path_type=Path), help="File with the text of MODEL_CARD.md. Default: a generic one."
+)
 @click.option("--allow-degraded", is_flag=True, help="Write the bundle although int8 does not pass the quality gate.")
 @click.option("--force", is_flag=True, help="Replace an existing bundle.")
-@click.option("--debug", is_flag=True, help="Show the traceback of an error.")
-def main(debug: bool, **arguments: Any) -> None:
+@debug_option
+def main(**arguments: Any) -> None:
     """Turn a checkpoint into a bundle that mmr can run without PyTorch."""
-    try:
-        manifest = _export(**arguments)
-    except MmrError as error:
-        if debug:
-            raise
-        click.echo(f"error: {error.message}", err=True)
-        if error.hint:
-            click.echo(f"hint: {error.hint}", err=True)
-        sys.exit(error.exit_code)
-    except KeyboardInterrupt:
-        click.echo("interrupted; nothing was written", err=True)
-        sys.exit(_INTERRUPTED)
-    click.echo(summary(manifest, arguments["output"]))
+    click.echo(summary(_export(**arguments), arguments["output"]))
 
 
-def _export(checkpoint: Path, output: Path, precision: str, labels: Path | None, **choices: Any) -> Manifest:
+def _export(
+    checkpoint: Path, output: Path, precision: str, labels: Path | None, card: Path | None, **choices: Any
+) -> Manifest:
     try:
         from .bundle import ExportOptions, write_bundle
         from .checkpoint import load_checkpoint
@@ -81,11 +74,21 @@ def _export(checkpoint: Path, output: Path, precision: str, labels: Path | None,
     except ModuleNotFoundError as error:
         raise DeviceError(f"mmr-export needs the package {error.name}", "pip install 'mmr-runtime[export]'") from None
     precisions = tuple(dict.fromkeys(part.strip() for part in precision.split(",")))
-    options = ExportOptions(precisions, labels=read_labels(labels) if labels else {}, **choices)
+    sets, text = read_labels(labels) if labels else {}, _read_card(card) if card else None
+    options = ExportOptions(precisions, labels=sets, card=text, **choices)
     loaded = load_checkpoint(checkpoint)
     for note in loaded.notes:
         click.echo(f"note: {note}", err=True)
     return write_bundle(loaded, output, options, _tell)
+
+
+def _read_card(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise MissingFileError(f"{path}: no such file", "give the path of the card's text") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"{path} cannot be read: {error}", "give a UTF-8 text") from error
 
 
 def _tell(step: int, steps: int, what: str) -> None:
