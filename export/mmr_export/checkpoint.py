@@ -148,7 +148,9 @@ def _read(path: Path) -> Any:
             raise CheckpointError(f"{path}: {reason}", hint) from None
         raise CheckpointError(f"{path}: not a checkpoint", f"give {KINDS}") from None
     except Exception as error:  # a damaged file makes the readers fail in any way there is
-        what = str(error).strip().partition("\n")[0][:200] or type(error).__name__
+        what = str(error).strip().partition("\n")[0][:200]
+        if isinstance(error, LookupError) or not what:  # the bare key says nothing to a user
+            what = "its content is damaged, or not what its name says"
         raise CheckpointError(f"{path}: cannot be read: {what}", f"is it complete? Give {KINDS}") from error
 
 
