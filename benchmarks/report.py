@@ -88,7 +88,22 @@ def quality_table() -> str:
     )
 
 
-TABLES = {"figures": speed_table, "quality": quality_table}
+def pytorch_table() -> str:
+    """Full-size AudioCLIP beside PyTorch."""
+    figures = load("against_pytorch")["figures"]
+    rows = [
+        f"| {what} | {row['PyTorch']['milliseconds']:.0f} ms | {row['fp32']['times faster']:.1f}x | "
+        f"{row['int8']['milliseconds']:.1f} ms | {row['int8']['times faster']:.1f}x |"
+        for what, row in figures["work"].items()
+    ]
+    sizes = {name: size / 1e6 for name, size in figures["bytes of the graphs"].items()}
+    smaller = sizes["checkpoint"] / sizes["int8"]
+    size = f"| on disk | {sizes['checkpoint']:.0f} MB | | {sizes['int8']:.0f} MB | {smaller:.1f}x |"
+    head = ["| work | PyTorch, eager float32 | fp32, faster by | int8 | faster by |", "|---|---|---|---|---|"]
+    return "\n".join([*head, *rows, size])
+
+
+TABLES = {"figures": speed_table, "quality": quality_table, "pytorch": pytorch_table}
 
 
 def rendered(text: str) -> str:
