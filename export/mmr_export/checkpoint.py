@@ -33,10 +33,10 @@ from torch import Tensor
 
 from mmr_runtime.bundle import AudioSpec, ImageSpec, Tower
 from mmr_runtime.errors import CheckpointError
+from mmr_runtime.frontend import frame_count
 from mmr_runtime.limits import MAX_ERROR_NAMES, MAX_MANIFEST_BYTES
 
 from .model import PRESETS, AudioCLIP, ModelConfig
-from .model.audio import frame_count
 
 CLIP_EXTRAS = frozenset({"input_resolution", "context_length", "vocab_size"})
 TEXT_NAMES = ("positional_embedding", "text_projection", "transformer.", "token_embedding.", "ln_final.")

@@ -16,12 +16,13 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from mmr_export.model import PRESETS, AudioCLIP, AudioConfig, AudioTower, ImageConfig, ModelConfig, TextConfig
-from mmr_export.model.audio import axis_pool, frame_count, pool_to
+from mmr_export.model.audio import axis_pool, pool_to
 from mmr_export.model.audioclip import contrastive_loss
 from mmr_export.model.fbsp import Fbsp, fbsp_kernel, norm_loss, normalise_gradients, time_grid
 from mmr_export.model.image import AttentionPool, MobileNetV2
 from mmr_export.model.text import Block
 from mmr_runtime.errors import CheckpointError
+from mmr_runtime.frontend import frame_count
 
 # Names, shapes and types of the published weights, in their order; written by running the public AudioCLIP code.
 STATE_DICT = Path(__file__).parent / "data" / "state_dict.tsv"

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from mmr_export.frontend_fit import fit
+from mmr_runtime.frontend import frame_count
 
 from .config import AudioConfig
 from .fbsp import Fbsp
@@ -28,11 +29,6 @@ def blackman_harris(length: int) -> Tensor:
     k = np.arange(length) * (2 * math.pi / length)
     values = sum(a * np.cos(i * k) for i, a in enumerate(WINDOW_TERMS))
     return torch.from_numpy(np.asarray(values, dtype=np.float32))
-
-
-def frame_count(samples: int, win_length: int, hop: int) -> int:
-    """Frames that cover `samples`, the last one filled up; at least one."""
-    return 1 + max(0, -(-(samples - win_length) // hop))
 
 
 def axis_pool(size: int, target: int) -> tuple[int, int, int]:
