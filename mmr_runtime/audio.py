@@ -142,6 +142,16 @@ def read_windows(path: str | Path, *, windows: int = 8, spec: AudioSpec) -> Wind
     return Windows(samples, np.array(starts, np.float64) / rate, end / rate)
 
 
+def fill_window(samples: Floats, length: int) -> Floats:
+    """Put short sounds (n, t) in the middle of windows (n, length), their first and last value repeated.
+
+    So AudioCLIP's loaders pad in evaluation; t is at most `length`.
+    """
+    missing = length - samples.shape[1]
+    left = round(missing / 2)
+    return np.pad(samples, ((0, 0), (left, missing - left)), mode="edge")
+
+
 def _true_end(source: Source) -> int:
     """Frames that the file really holds; headers of cut or badly written files claim more."""
     tail = min(source.rate, source.frames)

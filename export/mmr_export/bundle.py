@@ -38,6 +38,7 @@ from mmr_runtime.bundle import (
     manifest_from_json,
     manifest_to_json,
 )
+from mmr_runtime.engine import unit_rows
 from mmr_runtime.errors import CheckpointError, ExportError, UsageError
 from mmr_runtime.frontend import FrontEnd
 from mmr_runtime.sessions import Session
@@ -217,7 +218,7 @@ class _Writer:
         for name, labels in self.labels.items():
             tokens = [tokenizer.tokens([prompt], self.text.context) for prompt in labels.prompts]
             rows = np.concatenate([encode(self.model, "text", torch.from_numpy(t)).numpy() for t in tokens])
-            arrays[name] = (rows / np.linalg.norm(rows, axis=1, keepdims=True)).astype(np.float32)
+            arrays[name] = unit_rows(rows)
         for kind, shape in (("calibration", (2, 7)), ("reference", (-1, self.checkpoint.config.embedding_size))):
             for modality, values in _section(self.checkpoint, kind).items():
                 arrays[f"{kind}_{modality}"] = _float_array(values, shape, f"{kind}.{modality}")

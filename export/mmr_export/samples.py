@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from mmr_runtime.audio import read_windows
+from mmr_runtime.audio import fill_window, read_windows
 from mmr_runtime.bundle import AudioSpec, ImageSpec, TextSpec, Tower
 from mmr_runtime.frontend import FrontEnd
 from mmr_runtime.image import load_image, preprocess
@@ -81,7 +81,7 @@ class Sources:
                 yield compose(seed, seconds=length / rate + 0.1, sample_rate=rate).samples[None, :length]
 
     def _page(self, page: Any) -> NDArray[np.float32]:
-        return preprocess(load_image(page), self.image, "whole")
+        return preprocess(load_image(page, self.image), self.image, "whole")
 
     def _front_end(self, samples: NDArray[np.float32]) -> NDArray[np.float32]:
         assert self.front_end is not None, "an audio tower has a front end"
@@ -89,8 +89,7 @@ class Sources:
 
     def _song_window(self, song: Path) -> NDArray[np.float32]:
         samples = read_windows(song, windows=1, spec=self.audio).samples[:1]
-        missing = self.audio.window_samples - samples.shape[1]
-        return np.pad(samples, ((0, 0), (missing // 2, missing - missing // 2)), mode="edge")
+        return fill_window(samples, self.audio.window_samples)
 
 
 def _seed(use: Use, i: int) -> int:

@@ -15,10 +15,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
+from mmr_export.frontend_fit import time_grid
 from mmr_export.model import PRESETS, AudioCLIP, AudioConfig, AudioTower, ImageConfig, ModelConfig, TextConfig
 from mmr_export.model.audio import axis_pool, pool_to
 from mmr_export.model.audioclip import contrastive_loss
-from mmr_export.model.fbsp import Fbsp, fbsp_kernel, norm_loss, normalise_gradients, time_grid
+from mmr_export.model.fbsp import Fbsp, fbsp_kernel, norm_loss, normalise_gradients
 from mmr_export.model.image import AttentionPool, MobileNetV2
 from mmr_export.model.text import Block
 from mmr_runtime.errors import CheckpointError

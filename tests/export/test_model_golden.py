@@ -18,9 +18,10 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
+from mmr_export.frontend_fit import time_grid
 from mmr_export.model import PRESETS, AudioCLIP, Output
 from mmr_export.model.audioclip import contrastive_losses
-from mmr_export.model.fbsp import Fbsp, norm_loss, normalise_gradients, time_grid
+from mmr_export.model.fbsp import Fbsp, norm_loss, normalise_gradients
 
 IMAGE_BOUND = 2e-5  # relative L2
 TEXT_BOUND = 5e-5

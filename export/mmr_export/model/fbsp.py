@@ -8,24 +8,13 @@ from __future__ import annotations
 
 import math
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
+from mmr_export.frontend_fit import time_grid
+
 EPS = 1e-8
-
-
-def time_grid(n_fft: int) -> np.ndarray[tuple[int], np.dtype[np.float32]]:
-    """The grid t = pi * linspace(-1, 1, n_fft) + 1e-8, float32 (n_fft,), bit for bit as the original's.
-
-    The original computes each point of the linspace with one fused multiply-add, from the nearer end; float64 holds
-    that product and sum exactly, so one rounding to float32 reproduces it on any machine.
-    """
-    step = np.float64(np.float32(2.0) / np.float32(n_fft - 1))
-    i = np.arange(n_fft, dtype=np.float64)
-    line = np.where(i < n_fft // 2, -1.0 + step * i, 1.0 - step * (n_fft - 1 - i)).astype(np.float32)
-    return (np.float32(math.pi) * line + np.float32(EPS)).astype(np.float32)
 
 
 def fbsp_kernel(m: Tensor, fb: Tensor, fc: Tensor, t: Tensor) -> Tensor:

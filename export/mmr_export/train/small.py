@@ -26,6 +26,7 @@ from PIL.Image import Image
 
 from mmr_export.data.collection import Clip, Page, Text, folds, grades_of, read_clips, read_pages, read_texts
 from mmr_export.data.teachers import AUDIOSET, MOOD_CLASSES, MUSIC, Sentences, Tagger, cached
+from mmr_export.merges import MERGES
 from mmr_export.model import PRESETS, AudioCLIP
 from mmr_export.model.image import MobileNetV2
 from mmr_export.synth.pages import generate_page
@@ -35,6 +36,7 @@ from mmr_export.train.space import Examples, Space, SpaceOptions, fit_space
 from mmr_export.train.text_student import TextOptions, make_corpus, train_text
 from mmr_runtime.audio import read_windows
 from mmr_runtime.bundle import AudioSpec, ImageSpec, RankSpec
+from mmr_runtime.engine import unit_rows
 from mmr_runtime.errors import InputError, MissingFileError
 from mmr_runtime.frontend import FrontEnd
 from mmr_runtime.image import load_image, preprocess
@@ -44,9 +46,7 @@ from mmr_runtime.text import Tokenizer
 Floats = NDArray[np.float64]
 Report = Callable[[str], None]
 CONFIG = PRESETS["small"]
-ASSETS = Path(__file__).resolve().parents[1] / "assets"
 RECIPES = Path(__file__).resolve().parents[1] / "recipes"
-MERGES = "merges.txt.gz"
 IMAGE = ImageSpec(
     height=CONFIG.image.height, width=CONFIG.image.width, mean=(0.5,) * 3, std=(0.5,) * 3, resize="page", grey=True
 )
@@ -113,7 +113,7 @@ def train_small(data: Path, output: Path, recipe: Recipe, cache: Path, report: R
     model = AudioCLIP(CONFIG)
     load_trunk(model, data / "teachers" / "mobilenet_v2" / "weights.npz")
     sentences = Sentences()
-    tokenizer = Tokenizer.load(ASSETS / MERGES)
+    tokenizer = Tokenizer.load(MERGES)
     report(f"{len(pages)} pages, {len(clips)} clips, {len(texts)} texts")
 
     sheet = _page_sheet(model, pages, sentences, recipe, cache)
@@ -252,8 +252,8 @@ def _hear(data: Path, clips: Sequence[Clip], recipe: Recipe, cache: Path) -> Sou
     features = np.concatenate([both[:, AUDIOSET:], logits / 3], axis=1)
     recorded = features[: len(clips)]
     features = (features - recorded.mean(axis=0)) / (recorded.std(axis=0) + 1e-3)
-    moods = np.array([_piece(s, 8000, recipe).moods for s in seeds], np.float64)
-    return Sound(images, features, logits, moods)
+    moods = cached(cache, "piece-moods", key, lambda: np.array([_piece(s, 8000, recipe).moods for s in seeds]))
+    return Sound(images, features, logits, np.asarray(moods, np.float64))
 
 
 def _samples(clips: Sequence[Clip], seeds: Sequence[int], rate: int, recipe: Recipe) -> Iterator[NDArray[np.float32]]:
@@ -346,7 +346,7 @@ def _all_lines(texts: Sequence[Text], pages: Sequence[Page]) -> list[str]:
 
 def token_words() -> list[str]:
     """Every plain word of at least three letters that is one token."""
-    table = gzip.decompress((ASSETS / MERGES).read_bytes()).decode()
+    table = gzip.decompress(MERGES.read_bytes()).decode()
     joined = [line.replace(" ", "") for line in table.splitlines()]
     words = [j.removesuffix("</w>") for j in joined if j.endswith("</w>")]
     return [w for w in words if len(w) >= 3 and w.isascii() and w.isalpha()]
@@ -393,11 +393,11 @@ def _sidecar(
 
     def read(lines: Sequence[str]) -> NDArray[np.float32]:
         rows = [model.encode_text(torch.from_numpy(tokenizer.tokens([p]))) for p in lines]
-        return _unit(torch.cat(rows).numpy())
+        return unit_rows(torch.cat(rows).numpy())
 
     start = (images.shape[3] - AudioSpec().frames) // 2
     middle = images[..., start : start + AudioSpec().frames].astype(np.float32)
-    heard = _unit(np.concatenate([model.encode_db(torch.from_numpy(i[None])).numpy() for i in middle]))
+    heard = unit_rows(np.concatenate([model.encode_db(torch.from_numpy(i[None])).numpy() for i in middle]))
     prompts = read(MOOD_PROMPTS)
     vectors = {"image": pages, "audio": heard, "text": read([tokenizer.pieces(t.text)[0] for t in texts])}
     cosines = {name: v @ prompts.T for name, v in vectors.items()}
@@ -411,10 +411,6 @@ def _sidecar(
         "calibration": {n: [c.mean(axis=0).tolist(), c.std(axis=0).tolist()] for n, c in cosines.items()},
         "reference": {name: vectors[name][:256].tolist() for name in ("image", "audio")},
     }
-
-
-def _unit(rows: NDArray[np.float32]) -> NDArray[np.float32]:
-    return np.asarray(rows / np.linalg.norm(rows, axis=1, keepdims=True), np.float32)
 
 
 def _write(model: AudioCLIP, sidecar: dict[str, Any], output: Path) -> None:

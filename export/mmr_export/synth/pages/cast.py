@@ -12,7 +12,6 @@ from dataclasses import dataclass
 
 import numpy as np
 
-HAIR = ("short", "spiky", "bob", "long", "ponytail", "twintails", "topknot", "curly")
 INKS = ("black", "tone", "light")
 
 
