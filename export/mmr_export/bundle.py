@@ -11,6 +11,7 @@ import shutil
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -38,7 +39,7 @@ from mmr_runtime.bundle import (
     manifest_from_json,
     manifest_to_json,
 )
-from mmr_runtime.engine import unit_rows
+from mmr_runtime.engine import Engine, unit_rows
 from mmr_runtime.errors import CheckpointError, ExportError, UsageError
 from mmr_runtime.frontend import FrontEnd
 from mmr_runtime.sessions import Session
@@ -50,7 +51,19 @@ from .checkpoint import Checkpoint, build
 from .graphs import encode, graph_file, tower_graph
 from .labels import DEFAULT_LABELS, parse_labels
 from .model import AudioCLIP
-from .samples import Sources
+from .quality import (
+    COUNTS,
+    EVIDENCE,
+    Evidence,
+    Fitting,
+    GateSet,
+    add_moods,
+    end_to_end,
+    quantized_fp16,
+    quantized_int8,
+    require_passed,
+)
+from .samples import FITTED_USES, Sources
 
 Arrays = dict[str, NDArray[Any]]
 Progress = Callable[[int, int, str], None]
@@ -61,6 +74,7 @@ MAX_DIFFERENCE = 1e-6
 MAX_FRONT_END_DIFFERENCE = 1e-3
 """1 - cosine of the two whole audio paths: quiet bins hold the rounding of another order of summation."""
 _PROOFS = 6
+_TEXTS_MORE = 4  # times as many texts as pages and windows: they take no time, and a short one shows little
 CARD, NOTICE = "MODEL_CARD.md", "MERGES_NOTICE.txt"
 
 
@@ -69,13 +83,15 @@ class ExportOptions:
     """What the user may choose.
 
     Attributes:
-        precisions: graphs to make of each tower, of `fp32` and `int8`.
+        precisions: graphs to make of each tower, of `fp32`, `int8` and `fp16`.
         amplitude: scale of the samples that the weights were trained on; None: as the checkpoint's metadata says.
         resize: how pages are brought to size; None: as the checkpoint's metadata says.
         labels: label sets beside, or instead of, the default ones.
         calibration: folder of pages and songs for int8; None: generated ones.
+        gate: folders of pages and songs that quantized graphs are judged by, beside generated ones; none: what the
+            calibration leaves of its folder.
         card: text of MODEL_CARD.md; None: the checkpoint's metadata's, else a generic one.
-        allow_degraded: write a bundle whose int8 graphs do not pass the gate, and say so in it.
+        allow_degraded: write a bundle whose quantized graphs do not pass the gate, and say so in it.
         force: replace an existing bundle.
     """
 
@@ -84,6 +100,7 @@ class ExportOptions:
     resize: Literal["pil", "tensor", "page"] | None = None
     labels: Mapping[str, LabelSet] = field(default_factory=dict)
     calibration: Path | None = None
+    gate: tuple[Path, ...] = ()
     card: str | None = None
     allow_degraded: bool = False
     force: bool = False
@@ -111,7 +128,7 @@ def write_bundle(
 
     Raises:
         UsageError: the output exists, or an option cannot be.
-        ExportError: a graph differs from its encoder, int8 does not pass the gate, or the disk refuses.
+        ExportError: a graph differs from its encoder, or does not pass the gate, or the disk refuses.
     """
     output = Path(output).absolute()
     _check_options(options)
@@ -144,7 +161,8 @@ class _Writer:
         self.labels = self._label_sets()
         self.quality: dict[str, Any] = {"proof": {}}
         self._progress = progress
-        self._steps = 2 + len(self.towers) * (1 + ("int8" in options.precisions))
+        self.evidence: Evidence = {}
+        self._steps = 2 + len(self.towers) * len({"fp32", *options.precisions})
         self._step = 0
 
     def write(self) -> Manifest:
@@ -154,17 +172,28 @@ class _Writer:
         for tower in self.towers:
             self._tell(f"{tower} tower, fp32")
             self._fp32(tower, sources)
-            if "int8" in self.options.precisions:
-                self._tell(f"{tower} tower, int8")
-                self._int8(tower, sources)
+            if set(self.options.precisions) - {"fp32"}:
+                self._quantize(tower, sources)
         self._tell("labels and manifest")
         if self.labels:
             _save_npz(self.folder / LABELS, self._label_arrays(sources.tokenizer))
-        manifest = self._manifest()
-        (self.folder / CARD).write_text(
-            model_card(manifest, self.options.card or self.checkpoint.metadata.get("card")), encoding="utf-8"
-        )
-        manifest = replace(manifest, files=_measured(self.folder))
+        if self.evidence:
+            _save_npz(self.folder / EVIDENCE, {name: _compact(array) for name, array in self.evidence.items()})
+        card = model_card(self._manifest(), self.options.card or self.checkpoint.metadata.get("card"))
+        (self.folder / CARD).write_text(card, encoding="utf-8")
+        manifest = self._write_manifest()
+        if not self.evidence:
+            return manifest
+        for precision in set(self.options.precisions) - {"fp32"}:
+            self.quality.setdefault("end_to_end", {})[precision] = end_to_end(self.evidence, precision)
+        if "mood" in self.labels:
+            with Engine.open(self.folder, device="cpu") as engine:  # moods as the finished bundle tells them
+                add_moods(self.quality, self.evidence, engine)
+        return self._write_manifest()
+
+    def _write_manifest(self) -> Manifest:
+        (self.folder / MANIFEST).unlink(missing_ok=True)
+        manifest = replace(self._manifest(), files=_measured(self.folder))
         text = manifest_to_json(manifest)
         manifest_from_json(text)  # what the reader would refuse must not be written
         (self.folder / MANIFEST).write_text(text, encoding="utf-8")
@@ -193,17 +222,43 @@ class _Writer:
         path.write_bytes(graph.SerializeToString(deterministic=True))
         self.quality["proof"][tower] = prove(self.model, tower, path, sources)
 
-    def _int8(self, tower: Tower, sources: Sources) -> None:
-        from .quality import quantized_tower
-
+    def _quantize(self, tower: Tower, sources: Sources) -> None:
+        """Make the graphs of a tower in other precisions, judge them, and keep what was seen."""
         source = self.folder / graph_file(tower, "fp32").file
-        target = self.folder / graph_file(tower, "int8").file
-        report = quantized_tower(
-            onnx.load(source), tower, sources, target, self.options.calibration, self.options.allow_degraded
-        )
-        self.quality.setdefault("int8", {})[tower] = report
+        graph = onnx.load(source)
+        folder = self.options.calibration
+        count = {use: number * (_TEXTS_MORE if tower == "text" else 1) for use, number in COUNTS.items()}
+        fitting = Fitting(*(sources.rows(tower, use, count[use], folder) for use in FITTED_USES))
+        gate = self._gate(graph, tower, sources, count["gate"])
+        makers = {"int8": partial(quantized_int8, graph, tower), "fp16": partial(quantized_fp16, graph)}
+        for precision in self.options.precisions:
+            if precision == "fp32":
+                continue
+            self._tell(f"{tower} tower, {precision}")
+            result = makers[precision](fitting, gate)
+            if not self.options.allow_degraded:
+                require_passed(tower, precision, result.report)
+            target = self.folder / graph_file(tower, precision).file
+            target.write_bytes(result.graph.SerializeToString(deterministic=True))
+            self.quality.setdefault(precision, {})[tower] = result.report
+            for name, vectors in result.vectors.items():
+                self.evidence[f"{name}.{tower}.{precision}"] = unit_rows(vectors)
+        for name, inputs in gate.items():
+            self.evidence[f"{name}.{tower}.fp32"] = unit_rows(inputs.reference)
+            self.evidence[f"{name}.{tower}.names"] = np.array(inputs.names)
         if "fp32" not in self.options.precisions:
             source.unlink()
+
+    def _gate(self, graph: onnx.ModelProto, tower: Tower, sources: Sources, count: int) -> dict[str, GateSet]:
+        """Generated inputs, and those of the folders that calibration has not seen."""
+        made = sources.rows(tower, "gate", count)
+        sets = {"generated": GateSet.of(graph, [str(i) for i in range(len(made))], made)}
+        calibration = self.options.calibration
+        folders = self.options.gate or (() if calibration is None else (calibration,))
+        names, rows = sources.gate_files(tower, folders, calibration)
+        if rows:
+            sets["files"] = GateSet.of(graph, names, rows)
+        return sets
 
     def _label_sets(self) -> dict[str, LabelSet]:
         if "text" not in self.towers:
@@ -292,13 +347,13 @@ def _rounded(value: float) -> float:
 
 
 def _check_options(options: ExportOptions) -> None:
-    known = PRECISIONS[:2]
-    if not options.precisions or not set(options.precisions) <= set(known):
+    if not options.precisions or not set(options.precisions) <= set(PRECISIONS):
         raise UsageError(
-            f"unknown precision in {', '.join(options.precisions) or 'none'}", f"any of {', '.join(known)}"
+            f"unknown precision in {', '.join(options.precisions) or 'none'}", f"any of {', '.join(PRECISIONS)}"
         )
-    if options.calibration and not options.calibration.is_dir():
-        raise UsageError(f"{options.calibration} is not a folder", "give a folder of pages and songs")
+    for folder in (options.calibration, *options.gate):
+        if folder is not None and not folder.is_dir():
+            raise UsageError(f"{folder} is not a folder", "give a folder of pages and songs")
 
 
 def _specs(checkpoint: Checkpoint, options: ExportOptions) -> tuple[ImageSpec, AudioSpec]:
@@ -345,6 +400,11 @@ def _float_array(values: Any, shape: tuple[int, int], name: str) -> NDArray[np.f
 
 
 # -- files ------------------------------------------------------------------------------------------------------------
+
+
+def _compact(array: NDArray[Any]) -> NDArray[Any]:
+    """Vectors in half precision: the plots of a report need no more."""
+    return array.astype(np.float16) if array.dtype == np.float32 else array
 
 
 def _save_npz(path: Path, arrays: Arrays) -> None:

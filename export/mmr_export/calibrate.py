@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -11,9 +11,8 @@ from onnx import ModelProto, helper
 
 from mmr_runtime.sessions import load_onnxruntime
 
-from .quantize import Range
-
-Ranges = dict[str, Range]
+Range = tuple[float, float]
+"""Lowest and highest value of an activation."""
 Floats = NDArray[np.float32]
 
 _TAIL = 1e-4  # share of values beyond either end of the `percentile` ranges
@@ -21,7 +20,7 @@ _KEPT = 8192  # values of an activation that are kept of each input
 _SHRINKS = np.linspace(0.3, 1.0, 29)
 
 
-def activation_ranges(graph: ModelProto, names: Sequence[str], rows: Sequence[Floats]) -> dict[str, Ranges]:
+def activation_ranges(graph: ModelProto, names: Sequence[str], rows: Sequence[Floats]) -> dict[str, dict[str, Range]]:
     """Candidates for the range of each activation.
 
     Args:
@@ -35,13 +34,11 @@ def activation_ranges(graph: ModelProto, names: Sequence[str], rows: Sequence[Fl
     """
     seen: dict[str, list[Floats]] = {name: [] for name in names}
     ends: dict[str, list[Range]] = {name: [] for name in names}
-    session, outputs = _session_with(graph, names)
-    input_name = graph.graph.input[0].name
+    run = watched(graph, names)
     for x in rows:
-        for name, values in zip([input_name, *outputs], [x, *session.run(outputs, {input_name: x})], strict=True):
-            if name in seen:
-                ends[name].append((float(values.min()), float(values.max())))
-                seen[name].append(values.ravel()[:: max(1, values.size // _KEPT)].copy())
+        for name, values in run(x).items():
+            ends[name].append((float(values.min()), float(values.max())))
+            seen[name].append(values.ravel()[:: max(1, values.size // _KEPT)].copy())
     minmax = {name: _hull(pairs) for name, pairs in ends.items()}
     return {
         "minmax": minmax,
@@ -57,27 +54,56 @@ def channel_peaks(graph: ModelProto, rows: Sequence[Floats]) -> dict[str, Floats
         graph: float32, one input.
         rows: inputs, each of batch 1.
     """
-    session, outputs = _session_with(graph, [name for node in graph.graph.node for name in node.output])
-    peaks: dict[str, Floats] = {}
+    return _peaks(graph, rows, lambda values: np.abs(values[0]).max(axis=(1, 2)) if values.ndim == 4 else None)
+
+
+def activation_peaks(graph: ModelProto, rows: Sequence[NDArray[Any]]) -> dict[str, float]:
+    """Largest magnitude of every float32 activation, the graph's input and output among them.
+
+    Infinities are left out: a mask is made of them.
+
+    Args:
+        graph: float32, one input.
+        rows: inputs, each of batch 1.
+    """
+    finite = _peaks(graph, rows, lambda values: np.abs(values[np.isfinite(values)]).max(initial=0))
+    return {name: float(peak) for name, peak in finite.items()}
+
+
+def _peaks(graph: ModelProto, rows: Sequence[NDArray[Any]], measure: Callable[[Floats], Any]) -> dict[str, Any]:
+    """The largest of what `measure` finds in each float32 activation, where it finds something."""
+    run = watched(graph, [graph.graph.input[0].name, *(name for node in graph.graph.node for name in node.output)])
+    peaks: dict[str, Any] = {}
     for x in rows:
-        for name, values in zip(outputs, session.run(outputs, {graph.graph.input[0].name: x}), strict=True):
-            if values.ndim == 4 and values.dtype == np.float32:
-                peak = np.abs(values[0]).max(axis=(1, 2))
+        for name, values in run(x).items():
+            peak = measure(values) if values.dtype == np.float32 else None
+            if peak is not None:
                 peaks[name] = np.maximum(peaks.get(name, peak), peak)
     return peaks
 
 
-def _session_with(graph: ModelProto, names: Sequence[str]) -> tuple[Any, list[str]]:
-    """A session that also gives these activations, and the names of its outputs."""
+def watched(graph: ModelProto, names: Sequence[str]) -> Callable[[NDArray[Any]], dict[str, Floats]]:
+    """A function that runs the graph on one input and gives the values of these activations.
+
+    Args:
+        graph: one input.
+        names: activations; the graph's input may be one.
+    """
     ort = load_onnxruntime()
-    watched = ModelProto()
-    watched.CopyFrom(graph)
-    known = {value.name for value in (*graph.graph.input, *graph.graph.output)}
-    outputs = [name for name in names if name not in known]
-    watched.graph.output.extend(helper.make_empty_tensor_value_info(name) for name in outputs)
+    copy = ModelProto()
+    copy.CopyFrom(graph)
+    source, known = copy.graph.input[0].name, {value.name for value in copy.graph.output}
+    copy.graph.output.extend(helper.make_empty_tensor_value_info(n) for n in names if n not in known | {source})
     options = ort.SessionOptions()
     options.log_severity_level = 3
-    return ort.InferenceSession(watched.SerializeToString(), options, providers=["CPUExecutionProvider"]), outputs
+    session = ort.InferenceSession(copy.SerializeToString(), options, providers=["CPUExecutionProvider"])
+    outputs = [name for name in names if name != source]
+
+    def run(x: NDArray[Any]) -> dict[str, Floats]:
+        values = dict(zip(outputs, session.run(outputs, {source: x}), strict=True)) if outputs else {}
+        return {name: x if name == source else values[name] for name in names}
+
+    return run
 
 
 def _hull(ranges: Sequence[Range]) -> Range:

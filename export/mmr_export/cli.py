@@ -31,7 +31,9 @@ if TYPE_CHECKING:
     "it may hold the sizes, defaults of the options below, and more.",
 )
 @click.option("--output", type=click.Path(path_type=Path), required=True, help="Folder to make.")
-@click.option("--precision", default="fp32", show_default=True, help="fp32, int8 or both, separated by a comma.")
+@click.option(
+    "--precision", default="fp32", show_default=True, help="fp32, int8, fp16 or several of them, separated by commas."
+)
 @click.option(
     "--amplitude",
     type=click.Choice(["int16", "unit"]),
@@ -54,9 +56,16 @@ if TYPE_CHECKING:
     help="Folder of pages and songs to choose int8 ranges by. Default: generated ones.",
 )
 @click.option(
+    "--gate",
+    type=click.Path(path_type=Path),
+    multiple=True,
+    help="Folder of pages and songs to judge quantized graphs by, beside generated ones; may be given more than once. "
+    "Default: what --calibration leaves of its folder.",
+)
+@click.option(
     "--card", type=click.Path(path_type=Path), help="File with the text of MODEL_CARD.md. Default: a generic one."
 )
-@click.option("--allow-degraded", is_flag=True, help="Write the bundle although int8 does not pass the quality gate.")
+@click.option("--allow-degraded", is_flag=True, help="Write the bundle although it does not pass the quality gate.")
 @click.option("--force", is_flag=True, help="Replace an existing bundle.")
 @debug_option
 def main(**arguments: Any) -> None:
@@ -112,7 +121,7 @@ def _agreement(quality: dict[str, Any], tower: str, precision: str) -> str:
         return f"1 - cosine to PyTorch {quality['proof'][tower]['one_minus_cosine']:.1e}"
     report = quality[precision][tower]
     verdict = "" if report["passed"] else "  GATE NOT PASSED"
-    return (
-        f"cosine to fp32: mean {report['mean_cosine']:.4f}, 1st percentile {report['p1_cosine']:.4f}; "
-        f"top-10 overlap {report['top10_overlap']:.3f}; float nodes {len(report['float_nodes'])}{verdict}"
+    sets = "; ".join(
+        f"{name} {found['mean_cosine']:.4f}, {found['top10_overlap']:.3f}" for name, found in report["sets"].items()
     )
+    return f"mean cosine to fp32, top-10 overlap: {sets}; float nodes {len(report['float_nodes'])}{verdict}"

@@ -1,17 +1,16 @@
-"""The quality gate of int8 graphs (DESIGN section 8), and the search for an int8 form that passes it.
+"""The quality gate of quantized graphs (DESIGN section 8), and the search for a form that passes it.
 
-Three disjoint sets of inputs: ranges come from the calibration set; how ranges are chosen and what stays float32 is
-decided on the selection set; the figures that are reported and judged come from the gate set, which nothing was fitted
-on. Towers are judged by what retrieval sees: directions, and who is whose neighbour.
+Three disjoint kinds of inputs: ranges and rounding come from the calibration inputs; how ranges are chosen and what
+stays float32 is decided on the selection inputs; the figures that are reported and judged come from the gate's inputs,
+which nothing was fitted on. Towers are judged by what retrieval sees: directions, and who is whose neighbour.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,17 +23,27 @@ from mmr_runtime.sessions import default_threads, load_onnxruntime
 from . import quantize
 from .calibrate import activation_ranges, channel_peaks
 from .equalize import equalized
-from .samples import Rows, Sources, Use
+from .half import half_graph
+from .rounding import Rounder, input_moments
+from .samples import Rows, Use
+
+if TYPE_CHECKING:
+    from mmr_runtime.engine import Engine
 
 Floats = NDArray[np.float32]
+Evidence = dict[str, NDArray[Any]]
+"""What the gate saw, by `set.tower.precision`: unit vectors (n, d); and `set.tower.names` (n,): of which inputs."""
+
+EVIDENCE = "quality.npz"
+"""Where it lies in a bundle."""
 
 MIN_COSINE = 0.99
 MIN_OVERLAP = 0.90
 TOP = 10
 COUNTS: dict[Use, int] = {"calibration": 32, "selection": 64, "gate": 64}
-"""Inputs of each set."""
+"""Generated inputs of each kind."""
 _MARGIN_COSINE, _MARGIN_OVERLAP = 0.991, 0.92
-"""What the selection set must reach, so that the gate set does, too."""
+"""What the selection set must reach, so that the gate's sets do, too."""
 _SENSITIVITY_ROWS = 8
 _MAX_FLOAT_SHARE = 0.5
 """Beyond half of its nodes in float32, an int8 graph is none."""
@@ -77,94 +86,207 @@ def agreement(vectors: Floats, reference: Floats) -> Agreement:
     )
 
 
-def quantized_tower(
-    graph: ModelProto,
-    tower: Tower,
-    sources: Sources,
-    target: Path,
-    calibration: Path | None = None,
-    allow_degraded: bool = False,
-) -> dict[str, Any]:
-    """Write the int8 graph of a tower, if it passes the gate.
+@dataclass(frozen=True, eq=False)
+class Fitting:
+    """Inputs that a tower's quantized forms are fitted on: rows of batch 1."""
 
-    Nodes whose rounding costs most are put back to float32 until the selection set agrees well enough.
+    calibration: Rows
+    selection: Rows
+
+
+@dataclass(frozen=True, eq=False)
+class GateSet:
+    """Inputs that a tower is judged by, and what its float32 graph makes of them.
+
+    Attributes:
+        names: of the inputs.
+        rows: of batch 1.
+        reference: float32 (n, d).
+    """
+
+    names: Sequence[str]
+    rows: Rows
+    reference: Floats
+
+    @classmethod
+    def of(cls, graph: ModelProto, names: Sequence[str], rows: Rows) -> GateSet:
+        """Run the float32 graph on the inputs."""
+        return cls(names, rows, vectors_of(graph, rows))
+
+
+@dataclass(frozen=True, eq=False)
+class Quantized:
+    """A graph in another precision, judged.
+
+    Attributes:
+        graph: the result.
+        report: for the manifest.
+        vectors: of every gate set, float32 (n, d).
+    """
+
+    graph: ModelProto
+    report: dict[str, Any]
+    vectors: dict[str, Floats]
+
+
+def quantized_int8(graph: ModelProto, tower: Tower, fitting: Fitting, gate: Mapping[str, GateSet]) -> Quantized:
+    """The int8 form of a tower.
+
+    Nodes whose rounding costs most are put back to float32 until the selection inputs agree well enough.
 
     Args:
         graph: float32.
         tower: which one.
-        sources: makes its inputs.
-        target: file to write.
-        calibration: folder of pages and songs, used before generated ones.
-        allow_degraded: write it even if it does not pass.
+        fitting: inputs to fit it on.
+        gate: sets of inputs to judge it by.
+    """
+    graph = quantize.prepared(graph)
+    method, form, float_nodes = _search(graph, tower, fitting)
+    details = {"method": method, "float_nodes": sorted(float_nodes), "inputs": _counts(fitting)}
+    return _judged(form(float_nodes), details, gate)
 
-    Returns:
-        the report for the manifest.
+
+def quantized_fp16(graph: ModelProto, fitting: Fitting, gate: Mapping[str, GateSet]) -> Quantized:
+    """The float16 form of a tower; arguments as of `quantized_int8`."""
+    half = half_graph(graph, fitting.calibration)
+    details = {
+        "method": "half",
+        "float_nodes": list(half.float_nodes),
+        "peak": half.peak,
+        "lost_weights": half.lost_weights,
+        "inputs": {"calibration": len(fitting.calibration)},
+    }
+    return _judged(half.graph, details, gate)
+
+
+def require_passed(tower: Tower, precision: str, report: Mapping[str, Any]) -> None:
+    """Refuse a graph that did not pass the gate.
 
     Raises:
-        ExportError: the gate is not passed.
+        ExportError: with the figures of the worst set.
     """
-    rows = {use: sources.rows(tower, use, count, calibration) for use, count in COUNTS.items()}
-    graph = quantize.prepared(graph)
-    forms = _forms(graph, tower, rows["calibration"])
-    method, float_nodes = _search(graph, forms, rows["selection"])
-    result = forms[method](float_nodes)
-    found = agreement(_vectors(result, rows["gate"]), _vectors(graph, rows["gate"]))
-    passed = found.passes()
-    if not passed and not allow_degraded:
-        raise ExportError(
-            f"the {tower} tower in int8 does not pass the gate: mean cosine {found.mean_cosine:.4f} "
-            f"(at least {MIN_COSINE}), top-{TOP} overlap {found.top10_overlap:.3f} (at least {MIN_OVERLAP})",
-            "export fp32, give --calibration DIR with pages and songs like yours, or accept it with --allow-degraded",
-        )
-    target.write_bytes(result.SerializeToString(deterministic=True))
-    figures = {name: round(value, 5) for name, value in vars(found).items()}
-    inputs = {use: len(items) for use, items in rows.items()}
-    return {**figures, "passed": passed, "method": method, "float_nodes": sorted(float_nodes), "inputs": inputs}
+    if report["passed"]:
+        return
+    name, worst = min(report["sets"].items(), key=lambda item: (_passes(item[1]), item[1]["mean_cosine"]))
+    raise ExportError(
+        f"the {tower} tower in {precision} does not pass the gate on the {name} inputs: mean cosine "
+        f"{worst['mean_cosine']:.4f} (at least {MIN_COSINE}), top-{TOP} overlap {worst['top10_overlap']:.3f} "
+        f"(at least {MIN_OVERLAP})",
+        "export fp32, give --calibration DIR with pages and songs like yours, or accept it with --allow-degraded",
+    )
 
+
+def _judged(graph: ModelProto, details: dict[str, Any], gate: Mapping[str, GateSet]) -> Quantized:
+    vectors = {name: vectors_of(graph, inputs.rows) for name, inputs in gate.items()}
+    sets = {}
+    for name, inputs in gate.items():
+        found = agreement(vectors[name], inputs.reference)
+        sets[name] = {"count": len(inputs.rows)} | {key: round(value, 5) for key, value in vars(found).items()}
+    return Quantized(graph, {"passed": all(map(_passes, sets.values())), **details, "sets": sets}, vectors)
+
+
+def _passes(figures: Mapping[str, Any]) -> bool:
+    return bool(figures["mean_cosine"] >= MIN_COSINE and figures["top10_overlap"] >= MIN_OVERLAP)
+
+
+def _counts(fitting: Fitting) -> dict[str, int]:
+    return {"calibration": len(fitting.calibration), "selection": len(fitting.selection)}
+
+
+# -- the search -------------------------------------------------------------------------------------------------------
 
 _Form = Callable[[Collection[str]], ModelProto]
 """Makes an int8 graph from the names of the nodes that stay float32."""
 
 
 def _forms(graph: ModelProto, tower: Tower, rows: Rows) -> dict[str, _Form]:
-    """The ways to quantize a tower, by name."""
+    """The ways to quantize a tower, by name: they differ in how the ranges of activations are chosen."""
     if tower == "text":
-        return {"dynamic": partial(quantize.dynamic_int8, graph)}
-    forms: dict[str, _Form] = {}
-    for name, variant in (("", graph), ("equalized ", equalized(graph, channel_peaks(graph, rows)))):
-        ranges = activation_ranges(variant, quantize.static_activations(variant), rows)
-        forms |= {name + method: partial(quantize.static_int8, variant, chosen) for method, chosen in ranges.items()}
-    return forms
+        rounder = Rounder(input_moments(graph, quantize.weighted_nodes(graph), rows))
+        return {"dynamic": partial(quantize.dynamic_int8, graph, rounder=rounder)}
+    graph = equalized(graph, channel_peaks(graph, rows))
+    rounder = Rounder(input_moments(graph, quantize.weighted_nodes(graph), rows))
+    ranges = activation_ranges(graph, quantize.static_activations(graph), rows)
+    return {method: partial(quantize.static_int8, graph, chosen, rounder=rounder) for method, chosen in ranges.items()}
 
 
-def _search(graph: ModelProto, forms: dict[str, _Form], rows: Rows) -> tuple[str, list[str]]:
-    """The method of choosing ranges that agrees best, and the nodes that must stay float32 with it."""
-    reference = _vectors(graph, rows)
+def _search(graph: ModelProto, tower: Tower, fitting: Fitting) -> tuple[str, _Form, list[str]]:
+    """The form that agrees best, its name, and the nodes that must stay float32 with it."""
+    rows, reference = fitting.selection, vectors_of(graph, fitting.selection)
 
     def measure(form: _Form, floats: Sequence[str], count: int | None = None) -> Agreement:
-        return agreement(_vectors(form(floats), rows[:count]), reference[:count])
+        return agreement(vectors_of(form(floats), rows[:count]), reference[:count])
 
+    forms = _forms(graph, tower, fitting.calibration)
     found = {name: measure(form, []) for name, form in forms.items()}
     method = min(found, key=lambda name: found[name].noise)
-    if found[method].passes(_MARGIN_COSINE, _MARGIN_OVERLAP):
-        return method, []
+    form, best = forms[method], found[method]
+    if best.passes(_MARGIN_COSINE, _MARGIN_OVERLAP):
+        return method, form, []
     nodes = quantize.weighted_nodes(graph)
-    noises = {node: measure(forms[method], [node], _SENSITIVITY_ROWS).noise for node in nodes}
+    noises = {node: measure(form, [node], _SENSITIVITY_ROWS).noise for node in nodes}
     worst_first = sorted(nodes, key=lambda node: noises[node])
     most = int(_MAX_FLOAT_SHARE * len(nodes))
-    count, best, floats = 1, found[method], list[str]()
+    count, floats = 1, list[str]()
     while count <= most and not best.passes(_MARGIN_COSINE, _MARGIN_OVERLAP):
         # Worst first mends a single bad node. From the front, float nodes join to a stretch without rounding between
         # them, and early errors grow the most.
         for chosen in (worst_first[:count], nodes[:count]):
-            tried = measure(forms[method], chosen)
+            tried = measure(form, chosen)
             if tried.noise < best.noise:
                 best, floats = tried, chosen
         count += max(1, count // 2)
-    return method, floats
+    return method, form, floats
 
 
-def _vectors(graph: ModelProto, rows: Rows) -> Floats:
+# -- what becomes of retrieval ----------------------------------------------------------------------------------------
+
+
+def add_moods(quality: dict[str, Any], evidence: Evidence, engine: Engine) -> None:
+    """Tell of every quantized tower how the moods changed that its vectors show.
+
+    Adds to each set `first_mood_kept`, the share of inputs whose strongest mood is the same, and `mood_change`, the
+    mean absolute change of a mood's share.
+    """
+    for precision in ("int8", "fp16"):
+        for tower, report in quality.get(precision, {}).items():
+            for name, figures in report["sets"].items():
+                a, b = (engine.moods(evidence[f"{name}.{tower}.{p}"], tower) for p in (precision, "fp32"))
+                figures["first_mood_kept"] = round(float((a.argmax(axis=1) == b.argmax(axis=1)).mean()), 5)
+                figures["mood_change"] = round(float(np.abs(a - b).mean()), 5)
+
+
+def end_to_end(evidence: Evidence, precision: str) -> dict[str, dict[str, Any]]:
+    """What becomes of the songs that each page ranks, by cosine, when both towers change their precision.
+
+    Returns:
+        by set: `pages` and `songs`: how many; `top10_overlap`: share of a page's ten best songs that stay among them;
+        `first_song_kept`: share of pages whose best song stays; `score_change`: mean absolute change of a cosine, in
+        standard deviations of the float32 cosines.
+    """
+    found = {}
+    for name in sorted({key.split(".")[0] for key in evidence}):
+        towers = [[evidence.get(f"{name}.{tower}.{p}") for tower in ("image", "audio")] for p in (precision, "fp32")]
+        (pages, songs), (pages32, songs32) = towers
+        if pages is None or songs is None or pages32 is None or songs32 is None:
+            continue
+        scores, reference = pages @ songs.T, pages32 @ songs32.T
+        top, top32 = (np.argsort(-x, axis=1, kind="stable")[:, :TOP] for x in (scores, reference))
+        shared = [len(set(a) & set(b)) / len(b) for a, b in zip(top.tolist(), top32.tolist(), strict=True)]
+        found[name] = {
+            "pages": len(pages),
+            "songs": len(songs),
+            "top10_overlap": round(float(np.mean(shared)), 5),
+            "first_song_kept": round(float((top[:, 0] == top32[:, 0]).mean()), 5),
+            "score_change": round(float(np.abs(scores - reference).mean() / max(reference.std(), 1e-12)), 5),
+        }
+    return found
+
+
+# -- vectors ----------------------------------------------------------------------------------------------------------
+
+
+def vectors_of(graph: ModelProto, rows: Rows) -> Floats:
     """Outputs (n, d) of a graph for rows of batch 1."""
     ort = load_onnxruntime()
     options = ort.SessionOptions()

@@ -1,8 +1,8 @@
 """Float32 graphs become int8 graphs.
 
-- Convolutions, static: activations uint8 with one scale and zero point each, weights int8 per output channel, as
-  QuantizeLinear / DequantizeLinear pairs that onnxruntime fuses into integer kernels. Unsigned activations, for signed
-  ones cost twice the time on processors with VNNI.
+- Convolutions, static: activations uint8 with one scale and zero point each, weights int8 per output channel (within
+  seven bits: see `rounding`), as QuantizeLinear / DequantizeLinear pairs that onnxruntime fuses into integer kernels.
+  Unsigned activations, for signed ones cost twice the time on processors with VNNI.
 - Products of activations with weights, dynamic: each measures the range of its input when it runs. So does all of the
   text tower, whose token table is stored as int8 rows with a scale each.
 
@@ -19,7 +19,9 @@ import onnx
 from numpy.typing import NDArray
 from onnx import ModelProto, NodeProto, helper, numpy_helper
 
-Range = tuple[float, float]
+from .calibrate import Range
+from .rounding import Rounder
+
 Ranges = Mapping[str, Range]
 
 GROUPS_MERGED = 4
@@ -30,6 +32,8 @@ _SHARES_SCALE = ("MaxPool",)
 """Steps that only choose among their inputs: in and out on one scale, the integers pass unchanged."""
 _CLAMPS = ("Relu", "Clip")
 _BIAS_LIMIT = 2**30
+_TABLE_LIMIT = 127
+"""Rows of a table are looked up, not multiplied: nothing can saturate."""
 _SIGMOID_FLAT = 8.0
 """Beyond it a sigmoid is within a tenth of a step of 0 or 1: the steps are better spent on what lies between."""
 
@@ -59,15 +63,18 @@ def prepared(graph: ModelProto) -> ModelProto:
     return _rebuilt(graph, nodes)
 
 
-def static_int8(graph: ModelProto, ranges: Ranges, float_nodes: Collection[str] = ()) -> ModelProto:
+def static_int8(
+    graph: ModelProto, ranges: Ranges, float_nodes: Collection[str] = (), rounder: Rounder | None = None
+) -> ModelProto:
     """Quantize a convolutional tower.
 
     Args:
         graph: from `prepared`.
         ranges: lowest and highest value of each activation in `static_activations(graph)`.
         float_nodes: weighted nodes that stay float32, by output name.
+        rounder: of the weights; by default to the nearest integer.
     """
-    return _Static(graph, float_nodes).quantized(ranges)
+    return _Static(graph, float_nodes).quantized(ranges, rounder or Rounder())
 
 
 def static_activations(graph: ModelProto) -> list[str]:
@@ -75,14 +82,15 @@ def static_activations(graph: ModelProto) -> list[str]:
     return sorted(_Static(graph, ()).wanted)
 
 
-def dynamic_int8(graph: ModelProto, float_nodes: Collection[str] = ()) -> ModelProto:
+def dynamic_int8(graph: ModelProto, float_nodes: Collection[str] = (), rounder: Rounder | None = None) -> ModelProto:
     """Quantize the text tower: its products with weights and its token table.
 
     Args:
         graph: float32.
         float_nodes: weighted nodes that stay float32, by output name.
+        rounder: of the weights; by default to the nearest integer.
     """
-    graph = _copy(graph)
+    graph, rounder = _copy(graph), rounder or Rounder()
     weights = {tensor.name: tensor for tensor in graph.graph.initializer}
     tokens = graph.graph.input[0].name
     nodes: list[NodeProto] = []
@@ -91,7 +99,7 @@ def dynamic_int8(graph: ModelProto, float_nodes: Collection[str] = ()) -> ModelP
         if node.op_type == "Gather" and node.input[0] in weights and node.input[1] == tokens:
             nodes += _int8_table(node, graph, weights)
         elif node.op_type == "MatMul" and node.input[1] in weights and node.output[0] not in float_nodes:
-            nodes += _int8_product(node, graph, weights, measured)
+            nodes += _int8_product(node, graph, weights, measured, rounder)
         else:
             nodes.append(node)
     return _rebuilt(graph, nodes)
@@ -197,8 +205,9 @@ class _Static:
             return str(readers[0].output[0])
         return None
 
-    def quantized(self, ranges: Ranges) -> ModelProto:
+    def quantized(self, ranges: Ranges, rounder: Rounder) -> ModelProto:
         """The graph with pairs around what is quantized."""
+        self._rounder = rounder
         self._added: list[onnx.TensorProto] = []
         self._nodes: list[NodeProto] = []
         self._scales: dict[str, tuple[np.float32, np.uint8]] = {}
@@ -222,7 +231,7 @@ class _Static:
             if on_integers:
                 self._made_by_integers.add(node.output[0])
             if node.op_type == "MatMul" and node.input[1] in self._weights and output not in self._float_nodes:
-                self._nodes += _int8_product(node, self._graph, self._weights, measured)
+                self._nodes += _int8_product(node, self._graph, self._weights, measured, rounder)
             else:
                 self._nodes.append(node)
             made = node.output[0]
@@ -254,20 +263,21 @@ class _Static:
         ]
 
     def _quantize_weights(self, node: NodeProto) -> None:
+        name = node.output[0]
         weight = numpy_helper.to_array(self._weights[node.input[1]])
-        input_scale = self._scales[node.input[0].removesuffix(_DQ)][0]
-        scales = _channel_scales(weight, 0)
-        bias = None
+        bias = np.zeros(len(weight))
         if len(node.input) > 2 and node.input[2]:
             bias = numpy_helper.to_array(self._weights[node.input[2]]).astype(np.float64)
-            # A channel of hardly any weight and a real bias: its bias must still fit 32 bits.
-            scales = np.maximum(scales, np.abs(bias) / (float(input_scale) * _BIAS_LIMIT)).astype(np.float32)
-        name = node.output[0]
-        node.input[1] = self._dequantized(f"{name}_weight", _to_int8(weight, scales, 0), scales)
-        if bias is not None:
-            bias_scales = (input_scale * scales).astype(np.float32)
-            rounded = np.rint(bias / bias_scales).astype(np.int32)
-            node.input[2] = self._dequantized(f"{name}_bias", rounded, bias_scales)
+        input_scale = self._scales[node.input[0].removesuffix(_DQ)][0]
+        # A channel of hardly any weight and a real bias: its bias must still fit 32 bits.
+        least = np.abs(bias) / (float(input_scale) * _BIAS_LIMIT)
+        scales = np.maximum(_channel_scales(weight, 0, self._rounder.limit), least).astype(np.float32)
+        integers, gained = self._rounder(name, weight, scales)
+        bias_scales = (input_scale * scales).astype(np.float32)
+        rounded = np.rint((bias + gained) / bias_scales).astype(np.int32)
+        node.input[1] = self._dequantized(f"{name}_weight", integers, scales)
+        del node.input[2:]
+        node.input.append(self._dequantized(f"{name}_bias", rounded, bias_scales))
 
     def _dequantized(self, name: str, integers: NDArray[Any], scales: NDArray[np.float32]) -> str:
         inputs = [
@@ -293,14 +303,10 @@ def _activation_scale(low: float, high: float) -> tuple[np.float32, np.uint8]:
     return scale, np.uint8(np.clip(np.rint(-low / scale), 0, 255))
 
 
-def _channel_scales(weight: NDArray[Any], axis: int) -> NDArray[np.float32]:
+def _channel_scales(weight: NDArray[Any], axis: int, limit: int) -> NDArray[np.float32]:
+    """Steps that bring the largest value of each channel to this integer."""
     peaks = np.abs(weight).max(axis=tuple(i for i in range(weight.ndim) if i != axis))
-    return np.where(peaks > 0, peaks / 127, 1).astype(np.float32)
-
-
-def _to_int8(weight: NDArray[Any], scales: NDArray[np.float32], axis: int) -> NDArray[np.int8]:
-    shape = [-1 if i == axis else 1 for i in range(weight.ndim)]
-    return np.clip(np.rint(weight / scales.reshape(shape)), -127, 127).astype(np.int8)
+    return np.where(peaks > 0, peaks / limit, 1).astype(np.float32)
 
 
 # -- dynamic ----------------------------------------------------------------------------------------------------------
@@ -309,8 +315,9 @@ def _to_int8(weight: NDArray[Any], scales: NDArray[np.float32], axis: int) -> ND
 def _int8_table(node: NodeProto, graph: ModelProto, weights: dict[str, onnx.TensorProto]) -> list[NodeProto]:
     """A look-up in rows of int8, each brought back by its own scale."""
     table, tokens, output = numpy_helper.to_array(weights[node.input[0]]), node.input[1], node.output[0]
-    scales = _channel_scales(table, 0)
-    graph.graph.initializer.append(numpy_helper.from_array(_to_int8(table, scales, 0), f"{output}_table"))
+    scales = _channel_scales(table, 0, _TABLE_LIMIT)
+    integers = np.rint(table / scales[:, None]).astype(np.int8)
+    graph.graph.initializer.append(numpy_helper.from_array(integers, f"{output}_table"))
     graph.graph.initializer.append(numpy_helper.from_array(scales[:, None], f"{output}_scale"))
     return [
         helper.make_node("Gather", [f"{output}_table", tokens], [f"{output}_row"], axis=0),
@@ -325,6 +332,7 @@ def _int8_product(
     graph: ModelProto,
     weights: dict[str, onnx.TensorProto],
     measured: set[str],
+    rounder: Rounder,
 ) -> list[NodeProto]:
     """MatMulInteger between a measured input and int8 weights; onnxruntime fuses these nodes into one."""
     data, output = node.input[0], node.output[0]
@@ -334,9 +342,10 @@ def _int8_product(
         measured.add(data)
         nodes.append(helper.make_node("DynamicQuantizeLinear", [data], [integers, scale, zero]))
     weight = numpy_helper.to_array(weights[node.input[1]])
-    scales = _channel_scales(weight, 1)
-    for name, value in (("weight", _to_int8(weight, scales, 1)), ("weight_scale", scales)):
-        graph.graph.initializer.append(numpy_helper.from_array(value, f"{output}_{name}"))
+    scales = _channel_scales(weight, 1, rounder.limit)
+    rounded = np.ascontiguousarray(rounder(output, weight.T, scales)[0].T)
+    graph.graph.initializer.append(numpy_helper.from_array(rounded, f"{output}_weight"))
+    graph.graph.initializer.append(numpy_helper.from_array(scales, f"{output}_weight_scale"))
     graph.graph.initializer.append(numpy_helper.from_array(np.zeros(len(scales), np.int8), f"{output}_weight_zero"))
     product = [integers, f"{output}_weight", zero, f"{output}_weight_zero"]
     return [

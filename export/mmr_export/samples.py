@@ -1,10 +1,14 @@
 """Inputs of the towers, generated from seeds or read from a folder: for proofs, calibration and the quality gate.
 
-Each use has its own range of seeds (or share of a folder), so that nothing is judged by what it was fitted on.
+Each use has its own range of seeds (or share of a folder), so that nothing is judged by what it was fitted on; files of
+the gate are compared by content, so that a copy cannot slip in either.
 """
 
 from __future__ import annotations
 
+import hashlib
+import itertools
+import zlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,7 +32,10 @@ from .synth.pieces import compose
 Rows = list[NDArray[Any]]
 Use = Literal["proof", "calibration", "selection", "gate"]
 USES: tuple[Use, ...] = ("proof", "calibration", "selection", "gate")
+GATE_FILES = 128
+"""Real inputs of each tower that the gate takes at most."""
 _SEEDS_OF_A_USE = 100_000
+FITTED_USES: tuple[Use, ...] = ("calibration", "selection")
 _PAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp")
 _SONG_SUFFIXES = (".wav", ".flac", ".ogg", ".opus", ".mp3")
 _SILENCE = 1e-4  # unit scale: the rustle of a recording between two pieces
@@ -70,6 +77,33 @@ class Sources:
         real = [self._front_end(self._song_window(song)) for song in songs]
         return real + [self._front_end(samples) for samples in self.sounds(use, count - len(real))]
 
+    def gate_files(self, tower: Tower, folders: Sequence[Path], calibration: Path | None) -> tuple[list[str], Rows]:
+        """Real inputs of a tower for the gate: pages, or one window of each song.
+
+        Args:
+            tower: whose; texts have no files.
+            folders: looked through with what lies below; of more than `GATE_FILES` files in all, so many are taken,
+                spread evenly over their sorted names.
+            calibration: folder whose files were calibrated or selected on; those are left out, wherever they lie.
+
+        Returns:
+            names (folder and path below it), and rows of batch 1.
+        """
+        suffixes = {"image": _PAGE_SUFFIXES, "audio": _SONG_SUFFIXES}.get(tower)
+        if suffixes is None:
+            return [], []
+        seen = {_content(path) for use in FITTED_USES for path in _files(calibration, suffixes, use, None)}
+        files = [
+            (f"{folder.name}/{p.relative_to(folder).as_posix()}", p)
+            for folder in folders
+            for p in _below(folder, suffixes)
+        ]
+        fresh = [(name, path) for name, path in files if not seen or _content(path) not in seen]
+        if len(fresh) > GATE_FILES:
+            fresh = [fresh[i] for i in np.linspace(0, len(fresh) - 1, GATE_FILES).round().astype(int)]
+        make = self._page if tower == "image" else lambda path: self._front_end(self._song_window(path))
+        return [name for name, _ in fresh], [make(path) for _, path in fresh]
+
     def sounds(self, use: Use, count: int) -> Iterator[NDArray[np.float32]]:
         """Windows of generated pieces, float32 (1, window_samples), unit range; the first is next to silent."""
         rate, length = self.audio.sample_rate, self.audio.window_samples
@@ -104,15 +138,31 @@ def _pages(use: Use, count: int) -> Iterator[Image.Image]:
 
 
 def _texts(use: Use, count: int) -> Sequence[str]:
-    """Captions of pages that are not drawn; a proof also has the default prompts."""
+    """Captions of pages that are not drawn, each once; a proof also has the default prompts.
+
+    Two seeds may tell the same in the same words: a caption belongs to one use, by its checksum.
+    """
     prompts = (*MOOD_PROMPTS, *GENRE_PROMPTS)[: count // 2] if use == "proof" else ()
-    captions = (make_story(np.random.default_rng(_seed(use, i)), None, None).caption for i in range(count))
-    return [*prompts, *captions][:count]
+    captions = dict.fromkeys(prompts)
+    for seed in itertools.count(_seed(use, 0)):
+        if len(captions) >= count:
+            break
+        caption = make_story(np.random.default_rng(seed), None, None).caption
+        if zlib.crc32(caption.encode()) % len(USES) == USES.index(use):
+            captions[caption] = None
+    return list(captions)
 
 
-def _files(folder: Path | None, suffixes: tuple[str, ...], use: Use, count: int) -> list[Path]:
+def _files(folder: Path | None, suffixes: tuple[str, ...], use: Use, count: int | None) -> list[Path]:
     """This use's share of the files below the folder: every fourth, for there are four uses."""
     if folder is None:
         return []
-    files = sorted(path for path in folder.rglob("*") if path.suffix.lower() in suffixes)
-    return files[USES.index(use) :: len(USES)][:count]
+    return _below(folder, suffixes)[USES.index(use) :: len(USES)][:count]
+
+
+def _below(folder: Path, suffixes: tuple[str, ...]) -> list[Path]:
+    return sorted(path for path in folder.rglob("*") if path.suffix.lower() in suffixes)
+
+
+def _content(path: Path) -> bytes:
+    return hashlib.sha256(path.read_bytes()).digest()

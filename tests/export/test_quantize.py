@@ -1,11 +1,8 @@
-"""int8 graphs: what is quantized, that it agrees, and what the gate does when it does not."""
+"""int8 graphs: what is quantized, and that it agrees."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
-from pathlib import Path
-from typing import Any
 
 import numpy as np
 import onnx
@@ -14,20 +11,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from onnx import helper, numpy_helper
 
-from mmr_export import quality, quantize
-from mmr_export.bundle import ExportOptions, write_bundle
+from mmr_export import quantize
 from mmr_export.calibrate import activation_ranges, channel_peaks
-from mmr_export.checkpoint import Checkpoint
 from mmr_export.equalize import equalized
-from mmr_export.merges import MERGES
-from mmr_export.quality import Agreement, agreement, quantized_tower
+from mmr_export.quality import agreement
 from mmr_export.quantize import dynamic_int8, prepared, static_activations, static_int8, weighted_nodes
-from mmr_export.samples import USES, Sources
-from mmr_runtime.bundle import AudioSpec, Bundle, ImageSpec, TextSpec, Tower
-from mmr_runtime.engine import Engine
-from mmr_runtime.errors import ExportError
+from mmr_runtime.bundle import Tower
 from mmr_runtime.sessions import load_onnxruntime
-from mmr_runtime.text import Tokenizer
 
 Graphs = dict[Tower, onnx.ModelProto]
 
@@ -257,146 +247,3 @@ def test_the_error_range_clips_a_lone_outlier() -> None:
     ranges = activation_ranges(graph, ["a"], rows)
     assert ranges["minmax"]["a"][1] == 12
     assert 3 < ranges["error"]["a"][1] < 11
-
-
-# -- the gate ---------------------------------------------------------------------------------------------------------
-
-
-def test_agreement_of_equal_vectors_is_perfect() -> None:
-    vectors = np.random.default_rng(0).normal(0, 1, (30, 8)).astype(np.float32)
-    found = agreement(2 * vectors, vectors)
-    assert (found.mean_cosine, found.top10_overlap) == (pytest.approx(1), 1)
-    assert found.noise == pytest.approx(0, abs=1e-9)
-    assert found.passes()
-
-
-def test_agreement_of_strangers_is_chance() -> None:
-    rng = np.random.default_rng(0)
-    a, b = rng.normal(0, 1, (2, 200, 64)).astype(np.float32)
-    found = agreement(a, b)
-    assert abs(found.mean_cosine) < 0.05
-    assert found.top10_overlap == pytest.approx(10 / 199, abs=0.03)
-    assert found.min_cosine <= found.p1_cosine <= found.mean_cosine
-    assert not found.passes()
-
-
-def test_a_turn_of_the_whole_space_keeps_neighbours_but_not_cosines() -> None:
-    vectors = np.random.default_rng(0).normal(0, 1, (30, 8)).astype(np.float32)
-    found = agreement(vectors[:, ::-1].copy(), vectors)
-    assert found.top10_overlap == 1
-    assert not found.passes()
-
-
-@pytest.mark.parametrize(("cosine", "overlap", "passes"), [(0.99, 0.9, True), (0.9899, 1, False), (1, 0.899, False)])
-def test_both_bounds_count(cosine: float, overlap: float, passes: bool) -> None:
-    assert Agreement(cosine, cosine, cosine, overlap, 0).passes() is passes
-
-
-@pytest.fixture
-def few(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Small sets of inputs: these tests are about the way, not about the figures."""
-    monkeypatch.setattr(quality, "COUNTS", {"calibration": 6, "selection": 12, "gate": 14})
-    monkeypatch.setattr(quality, "_SENSITIVITY_ROWS", 3)
-
-
-@pytest.fixture
-def sources() -> Sources:
-    return Sources(ImageSpec(32, 32), AudioSpec(8000, 4000, 40), TextSpec(), None, Tokenizer.load(MERGES))
-
-
-def test_no_two_uses_share_an_input(sources: Sources) -> None:
-    for tower in ("image", "text"):
-        seen = {use: {x.tobytes() for x in sources.rows(tower, use, 6)} for use in USES[1:]}  # type: ignore[arg-type]
-        assert not seen["gate"] & (seen["calibration"] | seen["selection"])
-
-
-def test_a_folder_is_shared_out_and_filled_up(sources: Sources, tmp_path: Path) -> None:
-    from PIL import Image
-
-    for i in range(9):
-        Image.new("L", (64, 64), 20 * i).save(tmp_path / f"{i}.png")
-    shares = {use: [float(x.max()) for x in sources.rows("image", use, 6, tmp_path)] for use in USES}
-    assert all(len(values) == 6 for values in shares.values())
-    first = [values[0] for values in shares.values()]
-    assert first == sorted(first)
-    assert len(set(first)) == len(USES)
-
-
-def test_a_tower_that_passes_is_written_with_its_report(
-    few: None, tiny_graphs: Graphs, sources: Sources, tmp_path: Path
-) -> None:
-    report = quantized_tower(tiny_graphs["text"], "text", sources, tmp_path / "text.onnx")
-    assert report["passed"]
-    assert report["mean_cosine"] >= 0.99
-    assert report["method"] == "dynamic"
-    assert report["inputs"] == {"calibration": 6, "selection": 12, "gate": 14}
-    onnx.checker.check_model(onnx.load(tmp_path / "text.onnx"))
-
-
-def spoiled(monkeypatch: pytest.MonkeyPatch, wrong: Callable[[str], bool]) -> None:
-    """Let weights of the nodes that `wrong` picks be stored wrongly."""
-    original = quantize._int8_product
-
-    def product(node: onnx.NodeProto, graph: onnx.ModelProto, weights: Any, measured: set[str]) -> list[onnx.NodeProto]:
-        made = original(node, graph, weights, measured)
-        if wrong(node.output[0]):
-            tensor = next(t for t in graph.graph.initializer if t.name == f"{node.output[0]}_weight")
-            noise = np.random.default_rng(0).integers(-127, 128, tuple(tensor.dims)).astype(np.int8)
-            tensor.CopyFrom(numpy_helper.from_array(noise, tensor.name))
-        return made
-
-    monkeypatch.setattr(quantize, "_int8_product", product)
-
-
-def test_the_node_that_costs_most_goes_back_to_float(
-    few: None, tiny_graphs: Graphs, sources: Sources, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    culprit = weighted_nodes(tiny_graphs["text"])[-1]
-    spoiled(monkeypatch, lambda name: name == culprit)
-    report = quantized_tower(tiny_graphs["text"], "text", sources, tmp_path / "text.onnx")
-    assert report["float_nodes"] == [culprit]
-    assert report["passed"]
-
-
-def test_a_tower_that_does_not_pass_is_not_written(
-    few: None, tiny_graphs: Graphs, sources: Sources, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    spoiled(monkeypatch, lambda _: True)
-    with pytest.raises(ExportError, match="text tower in int8 does not pass the gate: mean cosine") as caught:
-        quantized_tower(tiny_graphs["text"], "text", sources, tmp_path / "text.onnx")
-    assert "--allow-degraded" in caught.value.hint
-    assert not (tmp_path / "text.onnx").exists()
-
-
-def test_a_degraded_tower_is_written_where_that_is_allowed_and_says_so(
-    few: None, tiny_graphs: Graphs, sources: Sources, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    spoiled(monkeypatch, lambda _: True)
-    report = quantized_tower(tiny_graphs["text"], "text", sources, tmp_path / "text.onnx", allow_degraded=True)
-    assert report["passed"] is False
-    assert len(report["float_nodes"]) <= len(weighted_nodes(tiny_graphs["text"])) / 2
-    assert (tmp_path / "text.onnx").is_file()
-
-
-def test_a_bundle_of_both_precisions_runs_in_either(
-    few: None, made_graphs: None, tiny: Checkpoint, tmp_path: Path
-) -> None:
-    options = ExportOptions(precisions=("fp32", "int8"), allow_degraded=True)
-    manifest = write_bundle(tiny, tmp_path / "out", options)
-    assert set(manifest.quality["int8"]) == {"image", "text", "audio"}
-    vectors = []
-    for precision in ("fp32", "int8"):
-        with Engine.open(tmp_path / "out", device="cpu", precision=precision, threads=1) as engine:
-            vectors.append(engine.embed_texts(["a stormy night", "tea in the garden"]))
-    assert (vectors[0] * vectors[1]).sum(axis=1).min() > 0.99
-    assert not np.array_equal(*vectors)
-
-
-def test_a_bundle_of_int8_alone_keeps_no_float_graph(
-    few: None, made_graphs: None, tiny: Checkpoint, tmp_path: Path
-) -> None:
-    write_bundle(tiny, tmp_path / "out", ExportOptions(precisions=("int8",), allow_degraded=True))
-    assert not list((tmp_path / "out").glob("*.fp32.onnx"))
-    bundle = Bundle.open(tmp_path / "out")
-    assert {precision for graphs in bundle.manifest.graphs.values() for precision in graphs} == {"int8"}
-    assert bundle.manifest.quality["proof"]["image"]["one_minus_cosine"] < 1e-6
