@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from mmr_runtime.bundle import Bundle, Tower
 from mmr_runtime.errors import BundleError, DeviceError, TextError, UsageError
 from mmr_runtime.limits import MAX_TEXT_CHARS
-from mmr_runtime.sessions import Device, Session, default_threads, resolve_device
+from mmr_runtime.sessions import Device, Product, Session, default_threads, resolve_device
 
 if TYPE_CHECKING:
     from mmr_runtime.frontend import FrontEnd
@@ -113,7 +113,7 @@ class Engine:
     def warmup(self, towers: Iterable[Tower] = ("image",)) -> None:
         """Load these towers now, so that the first page turn need not."""
         for tower in towers:
-            self._session(tower)
+            self.session(tower)
 
     # -- embedding ---------------------------------------------------------------------------------------------------
 
@@ -132,11 +132,15 @@ class Engine:
         """
         from mmr_runtime.image import load_image, preprocess
 
-        session, spec = self._session("image"), self.bundle.manifest.image
+        session, spec = self.session("image"), self.bundle.manifest.image
         rows = np.empty((len(images), self.embedding_size), np.float32)
-        for row, source in zip(rows, images, strict=True):
-            halves = preprocess(load_image(source, spec), spec, spread)
-            row[:] = _mean_direction(unit_rows(session.run(halves)))
+        for start in range(0, len(images), session.batch):
+            pages = [
+                preprocess(load_image(source, spec), spec, spread) for source in images[start : start + session.batch]
+            ]
+            vectors = unit_rows(session.run(_joined(pages)))
+            ends = np.cumsum([len(halves) for halves in pages])
+            rows[start : start + len(pages)] = [_mean_direction(of) for of in np.split(vectors, ends[:-1])]
         return rows
 
     def embed_audio(self, song: str | Path, *, windows: int = 8) -> SongEmbedding:
@@ -174,10 +178,13 @@ class Engine:
         if samples.shape[1] > spec.window_samples:
             raise UsageError(f"a window holds at most {spec.window_samples} samples, not {samples.shape[1]}")
         samples = fill_window(samples, spec.window_samples)
-        session = self._session("audio")
-        front_end = self._open_front_end()
-        # One window at a time: a window's image is 1.6 MB and its frames 13 MB, and speed does not depend on it.
-        return unit_rows(np.concatenate([session.run(front_end(window[None])) for window in samples]))
+        session = self.session("audio")
+        front_end = self.front_end()
+        # The front end takes one window at a time: its image is 1.6 MB and its frames 13 MB, and speed does not depend
+        # on it. On the CPU the session's batch is one window, too.
+        batches = (samples[start : start + session.batch] for start in range(0, len(samples), session.batch))
+        images = (_joined([front_end(window[None]) for window in batch]) for batch in batches)
+        return unit_rows(np.concatenate([session.run(image) for image in images]))
 
     def embed_texts(self, texts: Sequence[str]) -> Floats:
         """Embed texts; one that is longer than the encoder's context is cut at sentence ends and its parts averaged.
@@ -190,7 +197,7 @@ class Engine:
         """
         if isinstance(texts, str):
             raise UsageError("embed_texts takes a list of texts, not one text", "embed_texts([text])")
-        session = self._session("text")
+        session = self.session("text")
         tokenizer = self._open_tokenizer()
         context = self.bundle.manifest.text.context
         rows = np.empty((len(texts), self.embedding_size), np.float32)
@@ -260,7 +267,8 @@ class Engine:
 
     # -- parts, made on first use ------------------------------------------------------------------------------------
 
-    def _session(self, tower: Tower) -> Session:
+    def session(self, tower: Tower) -> Session:
+        """The loaded network of a tower."""
         with self._lock:
             if tower not in self._sessions:
                 self._sessions[tower] = self._open_session(tower)
@@ -293,12 +301,17 @@ class Engine:
             raise UsageError(f"the {tower} tower has no {wanted} graph", f"it has {', '.join(sorted(have))}")
         return self.bundle.graph(tower, wanted)
 
-    def _open_front_end(self) -> FrontEnd:
+    def front_end(self) -> FrontEnd:
+        """The loaded audio front end."""
         from mmr_runtime.frontend import FrontEnd
 
         with self._lock:
             if self._front_end is None:
-                self._front_end = FrontEnd.load(self.bundle.path("frontend.npz"), self.bundle.manifest.audio)
+                self._front_end = FrontEnd.load(
+                    self.bundle.path("frontend.npz"),
+                    self.bundle.manifest.audio,
+                    lambda matrix: Product(matrix, self.threads),
+                )
             return self._front_end
 
     def _open_tokenizer(self) -> Tokenizer:
@@ -320,6 +333,11 @@ def unit_rows(vectors: Floats) -> Floats:
     """Rows divided by their length; a zero row stays zero (upstream would give NaN)."""
     norms = np.linalg.norm(vectors, axis=1, keepdims=True)
     return cast("Floats", (vectors / np.where(norms > 0, norms, 1)).astype(np.float32, copy=False))
+
+
+def _joined(parts: Sequence[Floats]) -> Floats:
+    """Rows of all parts; those of a single one, which a page on the CPU always is, are not copied."""
+    return parts[0] if len(parts) == 1 else np.concatenate(parts)
 
 
 def _mean_direction(rows: Floats) -> Floats:

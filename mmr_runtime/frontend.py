@@ -23,7 +23,7 @@ from __future__ import annotations
 
 import zipfile
 import zlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
@@ -36,6 +36,7 @@ from mmr_runtime.errors import AudioError, BundleError
 from mmr_runtime.limits import MAX_SAMPLE
 
 Floats = NDArray[np.float32]
+Product = Callable[[Floats], Callable[[Floats], Floats]]
 
 WIN_LENGTH = 1654
 HOP = 561
@@ -98,16 +99,23 @@ def _to_unit(samples: NDArray[Any]) -> Floats:
 # -- the filter bank ---------------------------------------------------------------------------------------------------
 
 
-class _Dense:
-    """Rows as one matrix, real parts over imaginary parts."""
+def numpy_product(matrix: Floats) -> Callable[[Floats], Floats]:
+    """A function that gives rows (n, k) times the matrix (k, columns): the reference."""
+    return lambda rows: rows @ matrix
 
-    def __init__(self, arrays: Mapping[str, NDArray[Any]]) -> None:
+
+class _Dense:
+    """Rows as one matrix, real parts beside imaginary parts."""
+
+    def __init__(self, arrays: Mapping[str, NDArray[Any]], product: Product) -> None:
         self._rows = _run(arrays["dense_rows"])
-        self._matrix: Floats = np.ascontiguousarray(arrays["dense"], np.float32)
+        matrix: Floats = np.ascontiguousarray(arrays["dense"].T, np.float32)
+        self._taps = len(matrix)
+        self._product = product(matrix)
 
     def power(self, windowed: Floats, out: Floats) -> None:
         """Fill these rows of out (rows, frames) from windowed frames (frames, n_fft), zero behind the window."""
-        _square(self._matrix @ windowed[:, : self._matrix.shape[1]].T, self._rows, out)
+        _square(self._product(np.ascontiguousarray(windowed[:, : self._taps])).T, self._rows, out)
 
 
 class _Fft:
@@ -204,7 +212,7 @@ def _run(indices: NDArray[Any]) -> NDArray[np.intp] | slice:
 class FrontEnd:
     """The front end of one bundle; it keeps no state between calls, so many threads may share it."""
 
-    def __init__(self, arrays: Mapping[str, NDArray[Any]], audio: AudioSpec) -> None:
+    def __init__(self, arrays: Mapping[str, NDArray[Any]], audio: AudioSpec, product: Product) -> None:
         self.audio = audio
         self.form = str(arrays["form"])
         self.error_db = float(arrays["error_db"])
@@ -212,7 +220,7 @@ class FrontEnd:
         self._n_fft = int(arrays["n_fft"])
         self._bank: list[_Dense | _Fft | _Banded] = []
         if len(arrays["dense_rows"]):
-            self._bank.append(_Dense(arrays))
+            self._bank.append(_Dense(arrays, product))
         if len(arrays["fft_rows"]):
             self._bank.append(_Fft(arrays))
         if len(arrays["band_rows"]):
@@ -220,8 +228,15 @@ class FrontEnd:
         self._height = sum(len(arrays[name]) for name in _ROW_ARRAYS)
 
     @classmethod
-    def from_arrays(cls, arrays: Mapping[str, NDArray[Any]], audio: AudioSpec) -> Self:
+    def from_arrays(
+        cls, arrays: Mapping[str, NDArray[Any]], audio: AudioSpec, product: Product = numpy_product
+    ) -> Self:
         """Build from what `mmr_export.frontend_fit.fit` made.
+
+        Args:
+            arrays: see there.
+            audio: of the bundle.
+            product: what multiplies the dense rows: given a matrix float32 (k, columns), a function of rows (n, k).
 
         Raises:
             BundleError: an array is missing, or they do not fit each other.
@@ -231,11 +246,11 @@ class FrontEnd:
             raise BundleError(f"the front end lacks {', '.join(sorted(missing))}", _AGAIN)
         if not _fit_each_other(arrays):
             raise BundleError("the arrays of the front end do not fit each other", _AGAIN)
-        return cls(arrays, audio)
+        return cls(arrays, audio, product)
 
     @classmethod
-    def load(cls, path: str | Path, audio: AudioSpec) -> Self:
-        """Read frontend.npz of a bundle.
+    def load(cls, path: str | Path, audio: AudioSpec, product: Product = numpy_product) -> Self:
+        """Read frontend.npz of a bundle; arguments as of `from_arrays`.
 
         Raises:
             BundleError: the file cannot be read or lacks an array.
@@ -246,7 +261,7 @@ class FrontEnd:
                 arrays = {name: stored[name] for name in stored.files}
         except (OSError, ValueError, TypeError, EOFError, zipfile.BadZipFile, zlib.error) as error:
             raise BundleError(f"cannot read the front end {path}: {error}", _AGAIN) from error
-        return cls.from_arrays(arrays, audio)
+        return cls.from_arrays(arrays, audio, product)
 
     def __call__(self, samples: NDArray[Any]) -> Floats:
         """The dB images of sounds of one length.

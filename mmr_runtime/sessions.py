@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import io
 import os
+import re
 import sys
 import threading
+from collections import Counter
 from pathlib import Path
 from typing import Any, Literal, cast
 
@@ -14,12 +17,25 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mmr_runtime.errors import BundleError, DeviceError
+from mmr_runtime.onnx_product import INPUT, OUTPUT, product_graph
 from mmr_runtime.prepared import PreparedGraph
 
 Device = Literal["auto", "cpu", "cuda"]
 DEVICES: tuple[Device, ...] = ("auto", "cpu", "cuda")
 MAX_THREADS = 4
 GPU_BATCH = 16
+CUDA_OPTIONS = {
+    # Not the default, which tries every kernel of every convolution at the first run of a shape.
+    "cudnn_conv_algo_search": "HEURISTIC",
+    # fp32 means float32: TF32 keeps 10 bits of 23, no more than fp16, which is faster still.
+    "use_tf32": "0",
+    # What a batch needs is needed again by the next one; the default doubles the memory that it asks for.
+    "arena_extend_strategy": "kSameAsRequested",
+}
+"""Options of onnxruntime's CUDA provider."""
+
+_FEW = GPU_BATCH // 4
+"""Rows left over from whole batches that a GPU runs one by one; more are one more batch, filled up with zeros."""
 
 # What the prepared form of a graph is made with. Weights under 16 KiB stay inside the graph: onnxruntime opens and
 # checks the weights file once for each that does not (223 times for a text tower with its default of 1 KiB). It aligns
@@ -30,6 +46,9 @@ _PREPARED = {
     "session.save_external_prepacked_constant_initializers": "1",
 }
 _FREE_DIMENSIONS = {"batch": 1}
+_FATAL = 4
+_CUDA_WORDS = re.compile("cuda|cudnn|cublas", re.IGNORECASE)
+_WITHOUT_CUDA = "check the NVIDIA driver, pip install 'mmr-runtime[gpu]' for CUDA's libraries, or use --device cpu"
 
 # Arithmetic on shapes, which onnxruntime leaves on the CPU by design: it is faster there than the way to the GPU.
 # fmt: off
@@ -121,12 +140,23 @@ class Session:
     On the CPU rows run one at a time through a graph whose batch dimension is pinned to 1: memory stays flat, a row's
     result cannot depend on its neighbours, and a second core helps inside the graph rather than across rows.
 
+    On a GPU there are two such forms: one pinned to 1, for the page that was just turned, and its twin pinned to
+    `GPU_BATCH`, made when so many rows come. cuDNN chooses its kernels anew at every change of shape, which takes
+    longer than the batch itself: each form keeps its only shape, and the last batch is filled up.
+
     Args:
         path: the graph.
         device: `cpu` or `cuda`, as `resolve_device` gives it.
         threads: intra-op threads.
         sha256: of the graph. Where it is known, a prepared form is kept in the user's cache folder and used from then
             on (CPU only).
+
+    Attributes:
+        input: name of the graph's input.
+        output: name of its output.
+        batch: rows that are worth handing over together.
+        on_cpu: operators of a CUDA session that onnxruntime left on the CPU, with how many nodes there are of each:
+            arithmetic on shapes at most. Empty where it does not tell.
 
     Raises:
         BundleError: the graph cannot be loaded.
@@ -137,16 +167,24 @@ class Session:
         self, path: Path, *, device: Literal["cpu", "cuda"] = "cpu", threads: int = 1, sha256: str | None = None
     ) -> None:
         ort = load_onnxruntime()
-        self._batch = GPU_BATCH if device == "cuda" else 1
+        self._path, self._threads, self._device = path, threads, device
+        self._twin: Any = None
+        self._twin_lock = threading.Lock()
+        self.on_cpu: dict[str, int] = {}
+        self.batch = 1
         with _creation:
             if device == "cuda":
-                self._session = _open_on_gpu(ort, path, threads)
+                self.batch = GPU_BATCH
+                self._session, self.on_cpu = _open_on_gpu(ort, path, threads, 1)
             else:
                 prepared = None if sha256 is None else _open_prepared(ort, path, threads, sha256)
                 self._session = prepared or _open(ort, path, _options(ort, threads, _FREE_DIMENSIONS))
         _return_freed_memory()
         self.input = str(self._session.get_inputs()[0].name)
         self.output = str(self._session.get_outputs()[0].name)
+        if device == "cuda":
+            # Shows that the card can run it, and has its kernels chosen before the first page comes.
+            self._run_on_gpu(self._session, _zeros(self._session.get_inputs()[0]))
 
     def run(self, rows: NDArray[Any]) -> NDArray[np.float32]:
         """Run all rows.
@@ -156,12 +194,69 @@ class Session:
 
         Returns:
             float32 (n, d), as the graph gives it, not normalised.
+
+        Raises:
+            DeviceError: the GPU fails, for want of memory for example.
         """
-        parts = [
-            self._session.run([self.output], {self.input: rows[i : i + self._batch]})[0]
-            for i in range(0, len(rows), self._batch)
-        ]
-        return cast("NDArray[np.float32]", np.concatenate(parts))
+        if self._device == "cpu":
+            parts = [self._session.run([self.output], {self.input: rows[i : i + 1]})[0] for i in range(len(rows))]
+            return cast("NDArray[np.float32]", np.concatenate(parts))
+        left = len(rows) % self.batch
+        whole = len(rows) - left if left <= _FEW else len(rows)
+        parts = [self._run_batch(rows[i : min(i + self.batch, whole)]) for i in range(0, whole, self.batch)]
+        parts += [self._run_on_gpu(self._session, rows[i : i + 1]) for i in range(whole, len(rows))]
+        return np.concatenate(parts)
+
+    def _run_batch(self, rows: NDArray[Any]) -> NDArray[np.float32]:
+        """Run at most one batch by the twin."""
+        with self._twin_lock:
+            if self._twin is None:
+                with _creation:
+                    self._twin, _ = _open_on_gpu(load_onnxruntime(), self._path, self._threads, self.batch)
+                _return_freed_memory()
+        missing = self.batch - len(rows)
+        filled = np.concatenate([rows, np.zeros((missing, *rows.shape[1:]), rows.dtype)]) if missing else rows
+        return self._run_on_gpu(self._twin, filled)[: len(rows)]
+
+    def _run_on_gpu(self, session: Any, rows: NDArray[Any]) -> NDArray[np.float32]:
+        """Run rows, as many as the session is pinned to: one copy to the card, one back.
+
+        `InferenceSession.run` would do without the binding, but answers a failure of the GPU by starting again on the
+        CPU.
+        """
+        try:
+            binding = session.io_binding()
+            binding.bind_cpu_input(self.input, np.ascontiguousarray(rows))
+            binding.bind_output(self.output, self._device)
+            session.run_with_iobinding(binding)
+            return cast("NDArray[np.float32]", binding.copy_outputs_to_cpu()[0])
+        except Exception as error:  # onnxruntime raises a family of its own without a common root
+            raise DeviceError(
+                f"the GPU failed on {self._path.name}: {_first_line(error)}",
+                "close other programs that use it, or use --device cpu",
+            ) from error
+
+
+class Product:
+    """A matrix product with a constant on the CPU; may be shared by threads.
+
+    Args:
+        matrix: float32 (k, columns).
+        threads: intra-op threads.
+    """
+
+    def __init__(self, matrix: NDArray[np.float32], threads: int = 1) -> None:
+        ort = load_onnxruntime()
+        with _creation:
+            self._session = ort.InferenceSession(
+                product_graph(matrix), _options(ort, threads, {}), providers=["CPUExecutionProvider"]
+            )
+        _return_freed_memory()
+
+    def __call__(self, rows: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Rows float32 (n, k) times the matrix: (n, columns)."""
+        product: NDArray[np.float32] = self._session.run([OUTPUT], {INPUT: rows})[0]
+        return product
 
 
 def _options(ort: Any, threads: int, free_dimensions: dict[str, int]) -> Any:
@@ -170,7 +265,7 @@ def _options(ort: Any, threads: int, free_dimensions: dict[str, int]) -> Any:
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
     options.execution_mode = ort.ExecutionMode.ORT_SEQUENTIAL
-    options.log_severity_level = 3
+    options.log_severity_level = 3  # errors
     # Measured on AudioCLIP's towers, fp32 and int8, private memory after 15 runs: with a memory pattern (onnxruntime's
     # default) the audio tower holds 89 MB, without it 67 MB at the same speed (the pattern's block comes on top of what
     # the arena already has, and a text of every new length adds a pattern). Without the arena it is 107-119 MB and 7 %
@@ -186,7 +281,8 @@ def _options(ort: Any, threads: int, free_dimensions: dict[str, int]) -> Any:
 
 def _open(ort: Any, path: Path, options: Any, providers: tuple[Any, ...] = ("CPUExecutionProvider",)) -> Any:
     try:
-        return ort.InferenceSession(str(path), options, providers=list(providers))
+        # Without its own way to go on, which is to print a banner and take the CPU.
+        return ort.InferenceSession(str(path), options, providers=list(providers), enable_fallback=0)
     except Exception as error:  # onnxruntime raises a family of its own without a common root
         raise BundleError(
             f"{path.name} cannot be loaded by onnxruntime {ort.__version__}: {_first_line(error)}",
@@ -230,44 +326,69 @@ def _return_freed_memory() -> None:
         ctypes.CDLL(None).malloc_trim(0)
 
 
-def _open_on_gpu(ort: Any, path: Path, threads: int) -> Any:
-    """A session whose work runs on CUDA.
+def _open_on_gpu(ort: Any, path: Path, threads: int, batch: int) -> tuple[Any, dict[str, int]]:
+    """A session whose work runs on CUDA, and the operators that it left on the CPU.
 
     onnxruntime falls back to the CPU without a word, for a session (the driver or a library is missing) or for single
     nodes (CUDA has no kernel for them): both are errors here. From 1.24 on it tells where each node went; before, it
     can only be forbidden to use the CPU at all, which also refuses graphs with arithmetic on shapes.
     """
+    said = io.StringIO()
     if hasattr(ort, "preload_dlls"):
-        ort.preload_dlls()
-    options = _options(ort, threads, {})
-    providers: tuple[Any, ...] = (("CUDAExecutionProvider", {"cudnn_conv_algo_search": "HEURISTIC"}),)
+        with contextlib.redirect_stdout(said):  # it prints what it misses, where a program's output belongs
+            ort.preload_dlls()
+    options = _options(ort, threads, {"batch": batch})
+    providers: tuple[Any, ...] = (("CUDAExecutionProvider", CUDA_OPTIONS),)
     tells = hasattr(ort.InferenceSession, "get_provider_graph_assignment_info")
     if tells:
         options.add_session_config_entry("session.record_ep_graph_assignment_info", "1")
         providers = (*providers, "CPUExecutionProvider")
     else:  # the CPU must not even be named then
         options.add_session_config_entry("session.disable_cpu_ep_fallback", "1")
+    # What is missing is said below, in a line. Later, every plan of cuDNN that does not suit a convolution would be
+    # logged as an error, hundreds of them, before it takes one that does; what really fails is raised.
+    ort.set_default_logger_severity(_FATAL)
     try:
         session = _open(ort, path, options, providers)
     except BundleError as error:
-        if tells or "assigned to the default CPU EP" not in str(error.__cause__):
-            raise
-        raise _not_on_gpu(path, "some of its nodes") from error
+        reason = str(error.__cause__).replace(str(path), "")
+        if not tells and "assigned to the default CPU EP" in reason:
+            raise _not_on_gpu(path, "some of its nodes") from error
+        if _CUDA_WORDS.search(reason):
+            raise DeviceError(f"CUDA cannot open {path.name}: {reason.splitlines()[0][:200]}", _WITHOUT_CUDA) from error
+        raise
     if session.get_providers()[0] != "CUDAExecutionProvider":
-        raise _not_on_gpu(path, "all of it")
+        raise DeviceError(f"CUDA was asked for, but cannot be had: {_missing(said.getvalue())}", _WITHOUT_CUDA)
+    on_cpu: Counter[str] = Counter()
     if tells:
-        parts = session.get_provider_graph_assignment_info()
-        on_cpu = {node.op_type for part in parts if part.ep_name == "CPUExecutionProvider" for node in part.get_nodes()}
-        if on_cpu - _SHAPE_OPS:
-            raise _not_on_gpu(path, ", ".join(sorted(on_cpu - _SHAPE_OPS)))
-    return session
+        for part in session.get_provider_graph_assignment_info():
+            if part.ep_name == "CPUExecutionProvider":
+                on_cpu.update(node.op_type for node in part.get_nodes())
+        if on_cpu.keys() - _SHAPE_OPS:
+            raise _not_on_gpu(path, ", ".join(sorted(on_cpu.keys() - _SHAPE_OPS)))
+    return session, dict(on_cpu)
+
+
+def _missing(said: str) -> str:
+    """What keeps CUDA's provider from loading: the driver, or what `preload_dlls` named first."""
+    try:
+        ctypes.CDLL("nvcuda.dll" if os.name == "nt" else "libcuda.so.1")
+    except OSError:
+        return "there is no NVIDIA driver"
+    return (said.strip() or "its provider does not load").splitlines()[0][:200]
 
 
 def _not_on_gpu(path: Path, what: str) -> DeviceError:
     return DeviceError(
         f"CUDA was asked for, but of {path.name} this would run on the CPU: {what}",
-        "check the driver and CUDA libraries with `mmr doctor`, try --precision fp32, or use --device cpu",
+        "try --precision fp16 or fp32, or use --device cpu",
     )
+
+
+def _zeros(value: Any) -> NDArray[Any]:
+    """One input of zeros; a dimension that is open has the size 2."""
+    shape = [size if isinstance(size, int) else 2 for size in value.shape]
+    return np.zeros(shape, np.int64 if value.type == "tensor(int64)" else np.float32)
 
 
 def _first_line(error: Exception) -> str:

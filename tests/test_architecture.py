@@ -17,7 +17,7 @@ EXPORT = ROOT / "export" / "mmr_export"
 # Lower floors know nothing of higher ones; within a floor modules may know each other.
 FLOORS = {
     **dict.fromkeys(("errors", "limits", "moods"), 0),
-    **dict.fromkeys(("bundle", "sessions", "known_files", "onnx_scan", "prepared"), 1),
+    **dict.fromkeys(("bundle", "sessions", "known_files", "onnx_scan", "onnx_product", "prepared"), 1),
     **dict.fromkeys(("frontend", "image", "text", "audio", "decoders", "mp3"), 2),
     "engine": 3,
     "rank": 4,

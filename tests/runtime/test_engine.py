@@ -5,10 +5,12 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import soundfile
+from numpy.typing import NDArray
 from PIL import Image
 
 from mmr_export.synth.pages import generate_page
@@ -16,6 +18,7 @@ from mmr_export.synth.pieces import compose
 from mmr_runtime import Engine
 from mmr_runtime.engine import unit_rows
 from mmr_runtime.errors import AudioError, BundleError, DeviceError, ImageError, MissingFileError, TextError, UsageError
+from mmr_runtime.sessions import Session
 
 ROOT = Path(__file__).resolve().parents[2]
 pytestmark = pytest.mark.skipif(not (ROOT / "models/default/manifest.json").exists(), reason="no default model")
@@ -85,6 +88,31 @@ def test_a_spread_is_the_mean_of_its_pages(engine: Engine, pages: list[Image.Ima
     both = engine.embed_images([spread])
     assert 1 - (both @ unit_rows(halves.mean(axis=0, keepdims=True)).T).item() < 1e-3
     assert 1 - (both @ engine.embed_images([spread], spread="whole").T).item() > 1e-3
+
+
+def test_a_session_that_wants_batches_gets_them(
+    engine: Engine, pages: list[Image.Image], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As on a GPU: several pages, or windows of sound, are handed over together, and each gets its own vector."""
+    handed: list[int] = []
+
+    class Batching(Session):
+        def __init__(self, *arguments: Any, **options: Any) -> None:
+            super().__init__(*arguments, **options)
+            self.batch = 2
+
+        def run(self, rows: NDArray[Any]) -> NDArray[np.float32]:
+            handed.append(len(rows))
+            return super().run(rows)
+
+    monkeypatch.setattr("mmr_runtime.engine.Session", Batching)
+    spread = Image.new("L", (640, 460), 128)
+    sound = np.random.default_rng(0).uniform(-1, 1, (3, engine.bundle.manifest.audio.window_samples))
+    with Engine.open(device="cpu", threads=1) as other:
+        for images in ([pages[0], spread, pages[1]], pages[:2], pages[:1], []):
+            np.testing.assert_array_equal(other.embed_images(images), engine.embed_images(images))
+        np.testing.assert_array_equal(other.embed_samples(sound), engine.embed_samples(sound))
+    assert handed == [3, 1, 2, 1, 2, 1]
 
 
 def test_windows_spread_over_the_song(engine: Engine, song: Path) -> None:

@@ -17,7 +17,8 @@ from numpy.typing import NDArray
 from mmr_export.frontend_fit import fbsp_kernel, fit, time_grid
 from mmr_runtime.bundle import AudioSpec
 from mmr_runtime.errors import AudioError, BundleError
-from mmr_runtime.frontend import FrontEnd, frame_count, padding, to_mono
+from mmr_runtime.frontend import FrontEnd, frame_count, numpy_product, padding, to_mono
+from mmr_runtime.sessions import Product
 
 PART = Path(__file__).parent / "data" / "golden_part.npz"
 INIT = (np.zeros(1025), np.ones(1025), np.arange(1025.0))
@@ -429,9 +430,12 @@ GOLDEN_IMAGES = [
 ]
 
 
+@pytest.mark.parametrize("product", [numpy_product, Product], ids=["NumPy", "onnxruntime"])
 @pytest.mark.parametrize("name", GOLDEN_IMAGES)
-def test_dense_meets_the_golden_bounds(golden: Path, banks: dict[str, dict[str, NDArray[Any]]], name: str) -> None:
-    amplitude, near, far, quantile = golden_errors(golden, banks[name.split("_")[0]], name)
+def test_dense_meets_the_golden_bounds(
+    golden: Path, banks: dict[str, dict[str, NDArray[Any]]], name: str, product: Any
+) -> None:
+    amplitude, near, far, quantile = golden_errors(golden, banks[name.split("_")[0]], name, product)
     assert amplitude <= 5e-6
     assert near <= 0.01
     assert far <= 0.1
@@ -453,10 +457,12 @@ def test_transforms_stay_near_the_golden_images(
     assert far <= (0.1 if strict else 0.5)
 
 
-def golden_errors(golden: Path, arrays: dict[str, NDArray[Any]], name: str) -> tuple[float, float, float, float]:
+def golden_errors(
+    golden: Path, arrays: dict[str, NDArray[Any]], name: str, product: Any = numpy_product
+) -> tuple[float, float, float, float]:
     stored = np.load(golden / "frontend.npz")
     spec = AudioSpec(amplitude=name.split("_")[2])  # type: ignore[arg-type]
-    image = FrontEnd.from_arrays(arrays, spec)(clip(golden, int(name[9]))[None])[0]
+    image = FrontEnd.from_arrays(arrays, spec, product)(clip(golden, int(name[9]))[None])[0]
     statistics = np.stack((image.mean(axis=(1, 2)), image.std(axis=(1, 2)), image.max(axis=(1, 2))), axis=1)
     assert np.abs(statistics - stored[f"{name}_db_stats_per_channel"][:, [0, 1, 3]]).max() < 0.1
     want = stored[f"{name}_db"]

@@ -252,39 +252,67 @@ class FakeRuntime(types.ModuleType):
         given: providers that its sessions get.
         on_cpu: operators that it leaves on the CPU.
         tells: whether it can tell where nodes went.
+        fails: what it says when it cannot open a graph, or run it (`run: ` before it).
     """
 
     def __init__(
-        self, available: list[str], *, given: list[str] | None = None, on_cpu: tuple[str, ...] = (), tells: bool = True
+        self,
+        available: list[str],
+        *,
+        given: list[str] | None = None,
+        on_cpu: tuple[str, ...] = (),
+        tells: bool = True,
+        fails: str = "",
     ) -> None:
         super().__init__("onnxruntime")
         self.__version__ = "9.9.9"
         self.SessionOptions = FakeOptions
         self.ExecutionMode = types.SimpleNamespace(ORT_SEQUENTIAL="sequential")
         self.made: list[Any] = []
+        self.severities: list[int] = []
+        self.set_default_logger_severity = self.severities.append
         self.get_available_providers = lambda: available
         given, made = available if given is None else given, self.made
 
+        class Binding:
+            def bind_cpu_input(self, name: str, value: NDArray[Any]) -> None:
+                assert value.flags.c_contiguous
+                self.name, self.value = name, value
+
+            def bind_output(self, name: str, device: str) -> None:
+                self.output = (name, device)
+
+            def copy_outputs_to_cpu(self) -> list[NDArray[np.float32]]:
+                return self.results
+
         class InferenceSession:
-            def __init__(self, path: str, options: FakeOptions, providers: list[Any]) -> None:
+            def __init__(self, path: str, options: FakeOptions, providers: list[Any], enable_fallback: int) -> None:
                 self.path, self.options, self.providers = path, options, providers
+                self.enable_fallback, self.runs = enable_fallback, list[Any]()
                 made.append(self)
                 if on_cpu and options.entries.get("session.disable_cpu_ep_fallback") == "1":
                     raise RuntimeError("This session contains graph nodes that are assigned to the default CPU EP, but")
+                if fails and not fails.startswith("run: "):
+                    raise RuntimeError(fails)
 
             def get_providers(self) -> list[str]:
                 return given
 
             def get_inputs(self) -> list[Any]:
-                return [types.SimpleNamespace(name="pixels")]
+                batch = self.options.pinned["batch"]
+                return [types.SimpleNamespace(name="pixels", shape=[batch, 3], type="tensor(float)")]
 
             def get_outputs(self) -> list[Any]:
                 return [types.SimpleNamespace(name="vector")]
 
-            def run(self, _: list[str], feeds: dict[str, NDArray[Any]]) -> list[NDArray[np.float32]]:
-                (value,) = feeds.values()
-                self.batches = [*getattr(self, "batches", []), len(value)]
-                return [np.zeros((len(value), 2), np.float32)]
+            def io_binding(self) -> Binding:
+                return Binding()
+
+            def run_with_iobinding(self, binding: Binding) -> None:
+                if fails.startswith("run: "):
+                    raise RuntimeError(fails.removeprefix("run: "))
+                self.runs.append((binding.name, binding.value, binding.output))
+                binding.results = [2 * binding.value]
 
         def assignment(_: object) -> list[Any]:
             node = types.SimpleNamespace
@@ -329,26 +357,128 @@ def test_policy_on_the_cpu(install: Callable[..., FakeRuntime]) -> None:
 
 def test_policy_on_cuda(install: Callable[..., FakeRuntime], cache: Path) -> None:
     fake = install(CUDA, CPU)
-    session = Session(Path("image.onnx"), device="cuda", sha256="a" * 64)
+    Session(Path("image.onnx"), device="cuda", sha256="a" * 64)
     (made,) = fake.made
-    assert made.providers == [(CUDA, {"cudnn_conv_algo_search": "HEURISTIC"}), CPU]
-    assert made.options.pinned == {}
+    assert made.providers == [(CUDA, sessions.CUDA_OPTIONS), CPU]
+    assert sessions.CUDA_OPTIONS["cudnn_conv_algo_search"] == "HEURISTIC"
+    assert made.enable_fallback == 0
+    assert made.options.pinned == {"batch": 1}
     assert not cache.exists()
-    session.run(np.zeros((20, 3), np.float32))
-    assert made.batches == [16, 4]
 
 
-def test_cuda_libraries_are_loaded_first(install: Callable[..., FakeRuntime]) -> None:
+def test_a_cuda_session_has_run_once_before_the_first_page(install: Callable[..., FakeRuntime]) -> None:
     fake = install(CUDA, CPU)
-    fake.preload_dlls = lambda: fake.made.append("loaded")  # type: ignore[attr-defined]
+    Session(Path("image.onnx"), device="cuda")
+    ((name, value, output),) = fake.made[0].runs
+    assert (name, value.shape, value.dtype, output) == ("pixels", (1, 3), np.float32, ("vector", "cuda"))
+
+
+@pytest.mark.parametrize(
+    ("count", "singles", "batches"), [(1, 1, 0), (4, 4, 0), (5, 0, 1), (16, 0, 1), (18, 2, 1), (21, 0, 2), (32, 0, 2)]
+)
+def test_rows_on_cuda_run_in_two_shapes_only(
+    install: Callable[..., FakeRuntime], count: int, singles: int, batches: int
+) -> None:
+    """A further shape would have cuDNN choose its kernels anew."""
+    fake = install(CUDA, CPU)
+    session = Session(Path("image.onnx"), device="cuda")
+    rows = np.random.default_rng(0).standard_normal((count, 3)).astype(np.float32)
+    np.testing.assert_array_equal(session.run(rows), 2 * rows)
+    one, *twins = fake.made
+    assert [len(value) for _, value, _ in one.runs[1:]] == [1] * singles
+    assert [[len(value) for _, value, _ in twin.runs] for twin in twins] == [[16] * batches] * bool(batches)
+    assert all(twin.options.pinned == {"batch": 16} for twin in twins)
+
+
+def test_rows_on_cuda_may_be_a_view(install: Callable[..., FakeRuntime]) -> None:
+    install(CUDA, CPU)
+    rows = np.arange(60, dtype=np.float32).reshape(3, 20).T
+    np.testing.assert_array_equal(Session(Path("image.onnx"), device="cuda").run(rows), 2 * rows)
+
+
+def test_threads_share_one_twin(install: Callable[..., FakeRuntime]) -> None:
+    fake = install(CUDA, CPU)
+    session = Session(Path("image.onnx"), device="cuda")
+    workers = [threading.Thread(target=session.run, args=(np.zeros((16, 3), np.float32),)) for _ in range(8)]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join()
+    assert [len(made.runs) for made in fake.made] == [1, 8]
+
+
+def test_binding_gives_what_running_gives(graph: Path, rows: NDArray[np.float32]) -> None:
+    """The calls that the fake imitates, by the real onnxruntime, on the CPU."""
+    session = load_onnxruntime().InferenceSession(str(graph), providers=[CPU], enable_fallback=0)
+    expected = session.run(["vector"], {"pixels": rows})[0]
+    binding = session.io_binding()
+    binding.bind_cpu_input("pixels", rows)
+    binding.bind_output("vector", "cpu")
+    session.run_with_iobinding(binding)
+    np.testing.assert_array_equal(binding.copy_outputs_to_cpu()[0], expected)
+
+
+def test_a_gpu_that_fails_is_an_error_with_its_words(install: Callable[..., FakeRuntime]) -> None:
+    install(CUDA, CPU, fails="run: CUDA failure 2: out of memory\nand more")
+    with pytest.raises(DeviceError, match=r"the GPU failed on image\.onnx: CUDA failure 2: out of memory") as caught:
+        Session(Path("image.onnx"), device="cuda")
+    assert "--device cpu" in caught.value.hint
+    assert "and more" not in str(caught.value)
+
+
+def test_cuda_that_cannot_open_a_graph_is_a_matter_of_the_device(install: Callable[..., FakeRuntime]) -> None:
+    install(CUDA, CPU, fails="CUDA failure 100: no CUDA-capable device is detected")
+    with pytest.raises(DeviceError, match="no CUDA-capable device"):
+        Session(Path("image.onnx"), device="cuda")
+
+
+def test_a_graph_that_nothing_can_open_is_a_matter_of_the_bundle(install: Callable[..., FakeRuntime]) -> None:
+    install(CUDA, CPU, fails="Load model from cuda/image.onnx failed: Protobuf parsing failed")
+    with pytest.raises(BundleError, match="Protobuf parsing failed"):
+        Session(Path("cuda/image.onnx"), device="cuda")
+
+
+def test_cuda_libraries_are_loaded_first_and_quietly(
+    install: Callable[..., FakeRuntime], capsys: pytest.CaptureFixture[str]
+) -> None:
+    fake = install(CUDA, CPU)
+
+    def preload() -> None:
+        fake.made.append("loaded")
+        sys.stdout.write("Failed to load something that nobody needs")
+
+    fake.preload_dlls = preload  # type: ignore[attr-defined]
     Session(Path("image.onnx"), device="cuda")
     assert fake.made[0] == "loaded"
+    assert capsys.readouterr().out == ""
+
+
+def test_onnxruntimes_own_log_is_silent_once_cuda_was_asked_for(install: Callable[..., FakeRuntime]) -> None:
+    fake = install(CUDA, CPU)
+    Session(Path("image.onnx"), device="cuda")
+    assert fake.severities == [4]
 
 
 @pytest.mark.parametrize("tells", [True, False])
-def test_a_session_that_silently_lost_cuda_is_an_error(install: Callable[..., FakeRuntime], tells: bool) -> None:
-    install(CUDA, CPU, given=[CPU], tells=tells)
-    with pytest.raises(DeviceError, match="all of it"):
+def test_a_session_that_silently_lost_cuda_is_an_error(
+    install: Callable[..., FakeRuntime], monkeypatch: pytest.MonkeyPatch, tells: bool
+) -> None:
+    fake = install(CUDA, CPU, given=[CPU], tells=tells)
+    words = "Failed to load libcublas.so.13: no such file\nand more\n"
+    fake.preload_dlls = lambda: sys.stdout.write(words)  # type: ignore[attr-defined]
+    monkeypatch.setattr("ctypes.CDLL", lambda _: None)  # there is a driver
+    with pytest.raises(DeviceError, match="cannot be had: Failed to load libcublas") as caught:
+        Session(Path("image.onnx"), device="cuda")
+    assert "mmr-runtime[gpu]" in caught.value.hint
+
+
+def test_a_missing_driver_is_named(install: Callable[..., FakeRuntime], monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(_: str) -> None:
+        raise OSError
+
+    install(CUDA, CPU, given=[CPU])
+    monkeypatch.setattr("ctypes.CDLL", fail)
+    with pytest.raises(DeviceError, match="there is no NVIDIA driver"):
         Session(Path("image.onnx"), device="cuda")
 
 
@@ -359,8 +489,8 @@ def test_a_node_that_fell_back_is_an_error_that_names_it(install: Callable[..., 
 
 
 def test_arithmetic_on_shapes_may_stay_on_the_cpu(install: Callable[..., FakeRuntime]) -> None:
-    install(CUDA, CPU, on_cpu=("Shape", "Gather", "Range"))
-    Session(Path("text.onnx"), device="cuda")
+    install(CUDA, CPU, on_cpu=("Shape", "Gather", "Range", "Shape"))
+    assert Session(Path("text.onnx"), device="cuda").on_cpu == {"Shape": 2, "Gather": 1, "Range": 1}
 
 
 def test_an_older_onnxruntime_is_forbidden_to_use_the_cpu(install: Callable[..., FakeRuntime]) -> None:
