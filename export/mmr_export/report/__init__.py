@@ -1,0 +1,1 @@
+"""The quality report of a bundle: `mmr report` (DESIGN section 8)."""
