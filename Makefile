@@ -4,7 +4,7 @@ PYTHON ?= python3
 TORCH ?= torch==2.13.0
 TORCH_INDEX ?=
 
-.PHONY: demo test lint format clean
+.PHONY: demo test bench lint format clean
 
 demo: .venv-demo/ready
 	.venv-demo/bin/mmr-infer demo/pages/scary.png --library demo/songs --index demo/index --moods
@@ -31,6 +31,9 @@ format: .venv-test/ready
 
 test: .venv-test/ready
 	.venv-test/bin/python -m pytest
+
+bench: .venv-test/ready
+	.venv-test/bin/mmr bench --json build/bench.json --html build/bench.html
 
 clean:
 	rm -rf .venv-demo .venv-test demo build dist

@@ -19,10 +19,11 @@ os.environ["OMP_NUM_THREADS"] = os.environ["OPENBLAS_NUM_THREADS"] = "1"
 
 import click
 import numpy as np
-from host import fingerprint, store
+from host import store
 from numpy.typing import NDArray
 from scipy.fft import rfft
 
+from mmr_export.bench.host import fingerprint
 from mmr_export.frontend_fit import fit
 from mmr_runtime.bundle import AudioSpec
 from mmr_runtime.frontend import HOP, WIN_LENGTH, FrontEnd

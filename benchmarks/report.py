@@ -13,6 +13,9 @@ from typing import Any
 
 import click
 
+from mmr_export.bench.tables import Figures, duration, times
+from mmr_export.bench.timing import ANY, PYTORCH
+
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "benchmarks" / "results"
 DOCUMENTS = (ROOT / "README.md", ROOT / "docs" / "model-card.md")
@@ -26,23 +29,33 @@ def load(name: str) -> dict[str, Any]:
 
 def speed_table() -> str:
     """Speed, memory and size of the default model."""
-    result, cold = load("speed"), load("cold_start")["figures"]["programs"]["first ranked page"]
-    figures, host = result["figures"], result["host"]
-    times = figures["milliseconds"].items()
-    size = figures["bytes"]["all files"] / 1e6
+    result = load("bench_default")
+    host, figures = result["host"], result["figures"]
+    known = Figures(figures)
+    best = next(p for p in ("int8", *figures["precisions"]) if known.row("warm", "page", p))
+    more = figures["threads"][1:]
+    head = ["work", "median", "5 % - 95 %", *(f"median, {n} threads" for n in more)]
+    stages = []
+    for stage, label in known.stages.items():
+        variant = best if known.row("warm", stage, best) else ANY
+        rows = [known.row("warm", stage, variant, n) for n in figures["threads"]]
+        if all(rows):
+            others = (duration(row["seconds"]["p50"]) for row in rows[1:])
+            stages.append([label, *_median_and_spread(rows[0]), *others])
+    programs = []
+    for program, label in known.programs.items():
+        row = known.row("cold", program, best) or known.row("cold", program, ANY)
+        if row:
+            used = [duration(row["cpu_seconds"]), f"{row['peak_mib']:.0f} MiB"]
+            programs.append([label, *_median_and_spread(row), *used])
     return "\n".join(
         [
-            f"{host['processor']}, one thread, `{figures['model']}` ({size:.1f} MB in all), "
+            f"{host['processor']}, one thread, `{figures['model']}` in {best} ({figures['bytes'][best] / 1e6:.1f} MB), "
             f"onnxruntime {host['versions']['onnxruntime']}:",
             "",
-            "| work | median | 5 % - 95 % |",
-            "|---|---|---|",
-            *(f"| {name} | {t['median']:.1f} ms | {t['p5']:.1f} - {t['p95']:.1f} |" for name, t in times),
-            *(
-                f"| process start to the first ranked page, {state} | {c['seconds']:.2f} s | peak memory "
-                f"{c['peak MiB']:.0f} MiB |"
-                for state, c in cold.items()
-            ),
+            *_table(head, stages),
+            "",
+            *_table(["whole process", "median", "5 % - 95 %", "CPU", "peak memory"], programs),
         ]
     )
 
@@ -90,17 +103,37 @@ def quality_table() -> str:
 
 def pytorch_table() -> str:
     """Full-size AudioCLIP beside PyTorch."""
-    figures = load("against_pytorch")["figures"]
-    rows = [
-        f"| {what} | {row['PyTorch']['milliseconds']:.0f} ms | {row['fp32']['times faster']:.1f}x | "
-        f"{row['int8']['milliseconds']:.1f} ms | {row['int8']['times faster']:.1f}x |"
-        for what, row in figures["work"].items()
-    ]
-    sizes = {name: size / 1e6 for name, size in figures["bytes of the graphs"].items()}
-    smaller = sizes["checkpoint"] / sizes["int8"]
-    size = f"| on disk | {sizes['checkpoint']:.0f} MB | | {sizes['int8']:.0f} MB | {smaller:.1f}x |"
-    head = ["| work | PyTorch, eager float32 | fp32, faster by | int8 | faster by |", "|---|---|---|---|---|"]
-    return "\n".join([*head, *rows, size])
+    figures = load("bench_full")["figures"]
+    known, variants = Figures(figures), [PYTORCH, *figures["precisions"]]
+    head = ["work", "PyTorch, eager float32", *(h for p in variants[1:] for h in (p, f"{p}, better by"))]
+    rows = []
+    for kind, name in (("warm", "window"), ("warm", "image encoder"), ("warm", "text"), ("cold", "later run")):
+        label = (known.stages if kind == "warm" else known.programs)[name]
+        measured = [known.row(kind, name, variant) for variant in variants]
+        factors = [times(known.ratio(kind, name, variant, PYTORCH)) for variant in variants[1:]]
+        rows.append([label, *_beside([row and duration(row["seconds"]["p50"]) for row in measured], factors)])
+    peaks = [row and row["peak_mib"] for row in (known.row("cold", "later run", variant) for variant in variants)]
+    sizes = [figures["bytes"][variant] / 1e6 for variant in ("checkpoint", *variants[1:])]
+    for label, unit, values in (("peak memory of that process", "MiB", peaks), ("on disk", "MB", sizes)):
+        factors = [f"{values[0] / value:.1f}x" if value else "" for value in values[1:]]
+        rows.append([label, *_beside([value and f"{value:.0f} {unit}" for value in values], factors)])
+    return "\n".join(_table(head, rows))
+
+
+def _beside(values: list[str | None], factors: list[str]) -> list[str]:
+    """The first value, then each other one with its factor; nothing where there is none."""
+    pairs = zip(values[1:], factors, strict=True)
+    return [values[0] or "", *(cell for value, factor in pairs for cell in ((value, factor) if value else ("", "")))]
+
+
+def _median_and_spread(row: dict[str, Any]) -> list[str]:
+    low, median, high = (duration(row["seconds"][p]) for p in ("p5", "p50", "p95"))
+    return [median, f"{low.removesuffix(' ms')} - {high}" if high.endswith(" ms") else f"{low} - {high}"]
+
+
+def _table(head: list[str], rows: list[list[str]]) -> list[str]:
+    first, *others = (f"| {' | '.join(cells)} |" for cells in (head, *rows))
+    return [first, "|" + "---|" * len(head), *others]
 
 
 TABLES = {"figures": speed_table, "quality": quality_table, "pytorch": pytorch_table}

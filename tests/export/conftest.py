@@ -24,6 +24,7 @@ TINY = ModelConfig(
         n_fft=64, win_length=50, hop=40, stem=8, planes=(8, 8, 16, 16), layers=(1, 1, 1, 1), groups=4, base_width=16
     ),
 )
+Graphs = dict[Tower, onnx.ModelProto]
 METADATA = {"config": TINY.to_dict(), "audio": {"sample_rate": 8000, "window_samples": 4000}}
 
 
@@ -57,18 +58,23 @@ def tiny_model(tiny: Checkpoint) -> AudioCLIP:
 
 
 @pytest.fixture(scope="session")
-def tiny_graphs(tiny: Checkpoint, tiny_model: AudioCLIP) -> dict[Tower, onnx.ModelProto]:
+def tiny_graphs(tiny: Checkpoint, tiny_model: AudioCLIP) -> Graphs:
     frames = tiny.audio_spec().frames
     return {tower: tower_graph(tiny_model, tower, frames=frames, model_id="tiny") for tower in TOWERS}  # type: ignore[misc]
 
 
 @pytest.fixture
-def made_graphs(tiny_graphs: dict[Tower, onnx.ModelProto], monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
+def made_graphs(tiny_graphs: Graphs, monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
     """`write_bundle` takes the graphs that are there already; for checkpoints with the tiny weights only."""
+    return use_graphs(monkeypatch, tiny_graphs)
+
+
+def use_graphs(monkeypatch: pytest.MonkeyPatch, graphs: Graphs) -> Callable[..., None]:
+    """Give these graphs to `write_bundle` instead of making them."""
 
     def ready(model: AudioCLIP, tower: Tower, *, frames: int, model_id: str) -> onnx.ModelProto:
         graph = onnx.ModelProto()
-        graph.CopyFrom(tiny_graphs[tower])
+        graph.CopyFrom(graphs[tower])
         next(p for p in graph.metadata_props if p.key == "mmr.model").value = model_id
         return graph
 
