@@ -50,8 +50,8 @@ def speed_table() -> str:
             programs.append([label, *_median_and_spread(row), *used])
     return "\n".join(
         [
-            f"{host['processor']}, one thread, `{figures['model']}` in {best} ({figures['bytes'][best] / 1e6:.1f} MB), "
-            f"onnxruntime {host['versions']['onnxruntime']}:",
+            f"{host['processor']} ({', '.join(host['instructions'])}), one thread, `{figures['model']}` in {best} "
+            f"({figures['bytes'][best] / 1e6:.1f} MB), onnxruntime {host['versions']['onnxruntime']}:",
             "",
             *_table(head, stages),
             "",

@@ -96,9 +96,7 @@ def nearest_plane(rows: Doubles, steps: Doubles, covariance: Doubles, limit: int
     variance = np.diagonal(covariance)
     # The last weight is rounded first; those that matter most come early, while others can still make up for them.
     order = np.argsort(variance, kind="stable")
-    damped = covariance[np.ix_(order, order)] + np.diag(np.full(len(order), _DAMPING * variance.mean() + 1e-12))
-    factor = scipy.linalg.cholesky(damped, overwrite_a=True, check_finite=False)
-    factor /= np.diagonal(factor)[:, None]
+    factor = _factor(covariance[np.ix_(order, order)], _DAMPING * float(variance.mean()) + 1e-12)
     wanted, errors, integers = rows[:, order], np.zeros_like(rows), np.empty_like(rows)
     for stop in range(len(order), 0, -_COLUMNS):
         start = max(0, stop - _COLUMNS)
@@ -110,6 +108,15 @@ def nearest_plane(rows: Doubles, steps: Doubles, covariance: Doubles, limit: int
     result = np.empty_like(integers)
     result[:, order] = integers
     return result
+
+
+def _factor(covariance: Doubles, damping: float) -> Doubles:
+    """Upper Cholesky factor of the damped covariance, its diagonal divided out."""
+    try:
+        factor: Doubles = scipy.linalg.cholesky(covariance + damping * np.eye(len(covariance)), check_finite=False)
+    except scipy.linalg.LinAlgError:  # rounding has made it indefinite
+        return _factor(covariance, 10 * damping)
+    return factor / np.diagonal(factor)[:, None]
 
 
 def input_moments(graph: ModelProto, layers: Collection[str], rows: Sequence[NDArray[Any]]) -> dict[str, Moments]:
@@ -136,22 +143,32 @@ def input_moments(graph: ModelProto, layers: Collection[str], rows: Sequence[NDA
 
 
 class _Sums:
-    """Sums over what entered a layer."""
+    """Sums over what entered a layer, counted from the first mean: what varies may be small beside it."""
 
     def __init__(self, groups: int, taps: int) -> None:
         self._count = 0
+        self._origin: Floats | None = None
         self._total = np.zeros((groups, taps), np.float64)
         self._gram = np.zeros((groups, taps, taps), np.float32)
 
     def add(self, taps: Floats) -> None:
         """Take in float32 (groups, places, taps)."""
+        if self._origin is None:
+            self._origin = taps.mean(axis=1, keepdims=True)
+        taps = taps - self._origin
         self._count += taps.shape[1]
         self._total += taps.sum(axis=1, dtype=np.float64)
         self._gram += taps.transpose(0, 2, 1) @ taps
 
     def moments(self, *, centred: bool) -> Moments:
-        mean = self._total / self._count * centred
-        return Moments(mean, self._gram / np.float64(self._count) - mean[:, :, None] * mean[:, None, :])
+        """Mean and covariance, or 0 and the second moment."""
+        assert self._origin is not None, "a layer has inputs"
+        shift = self._total / self._count
+        mean = self._origin[:, 0] + shift
+        covariance = self._gram / np.float64(self._count) - shift[:, :, None] * shift[:, None, :]
+        if centred:
+            return Moments(mean, covariance)
+        return Moments(np.zeros_like(mean), covariance + mean[:, :, None] * mean[:, None, :])
 
 
 def _is_plain(node: NodeProto) -> bool:

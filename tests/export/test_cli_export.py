@@ -127,11 +127,14 @@ def test_an_existing_bundle_is_replaced_only_by_force(tiny_checkpoint: Path, tmp
 def test_the_table_tells_when_the_gate_was_not_passed() -> None:
     from mmr_export.cli import _agreement
 
-    report = {"mean_cosine": 0.97, "p1_cosine": 0.9, "top10_overlap": 0.7, "float_nodes": ["a"], "passed": False}
+    sets = {
+        "generated": {"mean_cosine": 0.995, "top10_overlap": 0.93},
+        "files": {"mean_cosine": 0.97, "top10_overlap": 0.7},
+    }
+    report = {"sets": sets, "float_nodes": ["a"], "passed": False}
     text = _agreement({"int8": {"audio": report}}, "audio", "int8")
-    assert "mean 0.9700" in text
-    assert "float nodes 1" in text
-    assert text.endswith("GATE NOT PASSED")
+    assert text.endswith("generated 0.9950, 0.930; files 0.9700, 0.700; float nodes 1  GATE NOT PASSED")
+    assert "GATE" not in _agreement({"int8": {"audio": report | {"passed": True}}}, "audio", "int8")
 
 
 def test_help_has_an_example_and_loads_no_numeric_package() -> None:

@@ -94,6 +94,32 @@ def test_moments_are_those_of_the_taps_that_a_padded_strided_convolution_meets()
     assert np.allclose(found.covariance[0], np.cov(taps, rowvar=False, bias=True), atol=1e-4)
 
 
+def test_a_small_variation_beside_a_large_mean_is_not_lost() -> None:
+    graph = convolution(np.ones((2, 4, 1, 1), np.float32), 16)
+    rng = np.random.default_rng(0)
+    rows = [(1000 + 0.01 * rng.normal(0, 1, (1, 4, 16, 16))).astype(np.float32) for _ in range(4)]
+    covariance = input_moments(graph, ["y"], rows)["y"].covariance[0]
+    assert np.diagonal(covariance) == pytest.approx(np.full(4, 1e-4), rel=0.2)
+    assert np.linalg.eigvalsh(covariance).min() > 0
+
+
+def test_a_product_counts_its_mean_for_it_has_no_bias() -> None:
+    node = helper.make_node("MatMul", ["x", "w"], ["y"])
+    values = (onnx.TensorProto.FLOAT, ["n", 3]), (onnx.TensorProto.FLOAT, None)
+    inputs, outputs = (helper.make_tensor_value_info(n, *v) for n, v in zip("xy", values, strict=True))
+    weight = numpy_helper.from_array(np.ones((3, 2), np.float32), "w")
+    graph = helper.make_model(
+        helper.make_graph([node], "layer", [inputs], [outputs], [weight]),
+        opset_imports=[helper.make_opsetid("", 18)],
+        ir_version=8,
+    )
+    rows = [np.random.default_rng(i).normal(5, 1, (40, 3)).astype(np.float32) for i in range(3)]
+    found = input_moments(graph, ["y"], rows)["y"]
+    assert not found.mean.any()
+    x = np.concatenate(rows)
+    assert np.allclose(found.covariance[0], x.T @ x / len(x), rtol=1e-4)
+
+
 def test_every_group_of_a_convolution_has_moments_of_its_own() -> None:
     weight = np.ones((4, 2, 1, 1), np.float32)
     graph = convolution(weight, 4, groups=2)
