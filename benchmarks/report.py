@@ -18,7 +18,7 @@ from mmr_export.bench.timing import ANY, PYTORCH
 
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "benchmarks" / "results"
-DOCUMENTS = (ROOT / "README.md", ROOT / "docs" / "model-card.md")
+DOCUMENTS = (ROOT / "README.md", ROOT / "docs" / "model-card.md", ROOT / "docs" / "decisions" / "004-int8.md")
 
 
 def load(name: str) -> dict[str, Any]:
@@ -136,7 +136,18 @@ def _table(head: list[str], rows: list[list[str]]) -> list[str]:
     return [first, "|" + "---|" * len(head), *others]
 
 
-TABLES = {"figures": speed_table, "quality": quality_table, "pytorch": pytorch_table}
+def int8_table() -> str:
+    """What int8 costs the towers of the default model, by the way of rounding."""
+    towers = {tower: load(f"int8_{tower}")["figures"]["noise"] for tower in ("image", "audio")}
+    kinds = ("integer arithmetic", "the kernels here")
+    head = ["weights", *(f"{tower}, {kind}" for tower in towers for kind in kinds)]
+    rows = [
+        [way, *(f"{noise[way][kind]:.4f}" for noise in towers.values() for kind in kinds)] for way in towers["image"]
+    ]
+    return "\n".join(_table(head, rows))
+
+
+TABLES = {"figures": speed_table, "quality": quality_table, "pytorch": pytorch_table, "int8": int8_table}
 
 
 def rendered(text: str) -> str:
