@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from mmr_export.files import write_text
 from mmr_runtime.cli.display import Column, Style, table, write
 from mmr_runtime.cli.errors import Command
 from mmr_runtime.cli.options import CONTEXT, PATH, debug_option, model_option
@@ -76,7 +77,7 @@ def bench(
         write_result(json_file, result)
     if html_file:
         html_file.parent.mkdir(parents=True, exist_ok=True)
-        html_file.write_text(html_report(result), encoding="utf-8")
+        write_text(html_file, html_report(result))
     _show(make_tables(result["figures"]))
 
 
