@@ -7,15 +7,15 @@ from typing import Any
 
 import numpy as np
 import onnx
-import onnxruntime as ort
 import pytest
 from numpy.typing import NDArray
 from onnx import ModelProto, NodeProto, TensorProto, helper, numpy_helper
 
 from mmr_export.half import MAX_MAGNITUDE, HalfGraph, half_graph
-from mmr_export.quality import agreement
+from mmr_export.quality import agreement, vectors_of
 from mmr_runtime.bundle import TOWERS, Tower
 from mmr_runtime.errors import ExportError
+from mmr_runtime.sessions import load_onnxruntime
 
 Weights = dict[str, NDArray[Any]]
 
@@ -28,13 +28,6 @@ def inputs(tower: Tower, count: int = 6) -> list[NDArray[Any]]:
     if tower == "text":
         return [rng.integers(1, 49408, (1, 3 + i)) for i in range(count)]
     return [rng.uniform(-200, 50, (1, 3, 11, 100)).astype(np.float32) for _ in range(count)]
-
-
-def outputs(graph: ModelProto, rows: list[NDArray[Any]]) -> NDArray[np.float32]:
-    options = ort.SessionOptions()
-    options.log_severity_level = 3
-    session = ort.InferenceSession(graph.SerializeToString(), options, providers=["CPUExecutionProvider"])
-    return np.concatenate([session.run(None, {graph.graph.input[0].name: x})[0] for x in rows])
 
 
 @pytest.fixture(scope="module")
@@ -69,9 +62,9 @@ def operators(half: HalfGraph) -> list[str]:
 @pytest.mark.parametrize("tower", TOWERS)
 def test_directions_stay(tower: Tower, halves: dict[Tower, HalfGraph], tiny_graphs: dict[Tower, ModelProto]) -> None:
     rows = inputs(tower)
-    vectors = outputs(halves[tower].graph, rows)
+    vectors = vectors_of(halves[tower].graph, rows)
     assert vectors.dtype == np.float32
-    assert agreement(vectors, outputs(tiny_graphs[tower], rows)).min_cosine > 1 - 1e-5
+    assert agreement(vectors, vectors_of(tiny_graphs[tower], rows)).min_cosine > 1 - 1e-5
 
 
 @pytest.mark.parametrize("tower", TOWERS)
@@ -105,8 +98,10 @@ def test_it_takes_half_the_bytes(
 
 def test_a_batch_is_its_rows(halves: dict[Tower, HalfGraph]) -> None:
     rows = inputs("image")
-    together = outputs(halves["image"].graph, [np.concatenate(rows)])
-    assert agreement(together, outputs(halves["image"].graph, rows)).min_cosine > 1 - 1e-6
+    graph = halves["image"].graph
+    session = load_onnxruntime().InferenceSession(graph.SerializeToString(), providers=["CPUExecutionProvider"])
+    together = session.run(None, {"pixels": np.concatenate(rows)})[0]
+    assert agreement(together, vectors_of(graph, rows)).min_cosine > 1 - 1e-6
 
 
 def test_the_given_graph_is_not_changed_and_equal_graphs_give_equal_bytes(tiny_graphs: dict[Tower, ModelProto]) -> None:
@@ -136,7 +131,7 @@ def test_what_would_overflow_stays_float32_from_end_to_end(graph_of: Callable[..
     half = half_graph(graph_of(nodes, weights), rows)
     assert half.float_nodes == ("large", "still_large", "small")
     assert operators(half) == ["Mul", "Neg", "Div", "Cast", "Relu", "Cast"]
-    np.testing.assert_array_equal(outputs(half.graph, rows), 1000)
+    np.testing.assert_array_equal(vectors_of(half.graph, rows), 1000)
     assert half.peak == 1000
 
 
@@ -153,7 +148,7 @@ def test_a_weight_that_is_too_large_keeps_its_nodes_in_float32(graph_of: Callabl
     assert half.float_nodes == ("large", "small")
     assert {t.data_type for t in half.graph.graph.initializer} == {TensorProto.FLOAT}
     rows = [np.full((1, 4), -1e-3, np.float32)]
-    np.testing.assert_allclose(outputs(half.graph, rows), 1e-3, rtol=1e-3)
+    np.testing.assert_allclose(vectors_of(half.graph, rows), 1e-3, rtol=1e-3)
 
 
 def test_a_weight_that_both_kinds_of_nodes_read_is_there_twice(graph_of: Callable[..., ModelProto]) -> None:
@@ -168,7 +163,7 @@ def test_a_weight_that_both_kinds_of_nodes_read_is_there_twice(graph_of: Callabl
     half = half_graph(graph_of(nodes, weights), rows)
     assert half.float_nodes == ("b", "c", "y")
     assert sorted(t.data_type for t in half.graph.graph.initializer if t.name.startswith("two")) == [1, 10]
-    np.testing.assert_allclose(outputs(half.graph, rows), 12.0)
+    np.testing.assert_allclose(vectors_of(half.graph, rows), 12.0)
 
 
 def test_the_infinities_of_a_mask_are_no_overflow(graph_of: Callable[..., ModelProto]) -> None:
@@ -177,7 +172,7 @@ def test_the_infinities_of_a_mask_are_no_overflow(graph_of: Callable[..., ModelP
     rows = [np.ones((1, 4), np.float32)]
     half = half_graph(graph_of(nodes, {"mask": mask}), rows)
     assert half.float_nodes == ()
-    np.testing.assert_array_equal(outputs(half.graph, rows), [[0.5, 0.5, 0, 0]])
+    np.testing.assert_array_equal(vectors_of(half.graph, rows), [[0.5, 0.5, 0, 0]])
 
 
 def test_weights_that_become_zero_are_counted(graph_of: Callable[..., ModelProto]) -> None:
@@ -198,7 +193,7 @@ def test_casts_and_ranges_stay_as_they_are(graph_of: Callable[..., ModelProto]) 
     half = half_graph(graph_of(nodes, weights, TensorProto.INT64), rows)
     assert half.float_nodes == ()
     assert operators(half) == ["Cast", "Range", "Cast", "Cast", "Add", "Cast"]
-    np.testing.assert_array_equal(outputs(half.graph, rows), [[5, 7, 9, 11]])
+    np.testing.assert_array_equal(vectors_of(half.graph, rows), [[5, 7, 9, 11]])
 
 
 def test_a_graph_that_would_not_be_valid_is_an_error(
