@@ -22,15 +22,12 @@ from numpy.typing import NDArray
 
 from mmr_export.calibrate import activation_ranges, channel_peaks
 from mmr_export.equalize import equalized
-from mmr_export.merges import MERGES
 from mmr_export.quality import agreement, vectors_of
 from mmr_export.quantize import prepared, static_activations, static_int8, weighted_nodes
 from mmr_export.rounding import Moments, Rounder, input_moments
 from mmr_export.samples import Rows, Sources
-from mmr_runtime import Engine
-from mmr_runtime.bundle import Tower
+from mmr_runtime.bundle import Bundle, Tower
 from mmr_runtime.sessions import load_onnxruntime
-from mmr_runtime.text import Tokenizer
 
 CALIBRATION, JUDGED = 32, 32
 EIGHT_BITS = 127
@@ -42,14 +39,11 @@ EIGHT_BITS = 127
 @click.option("--name", default="int8", show_default=True, help="Name of the result file.")
 def main(bundle: Path, tower: Tower, name: str) -> None:
     """Measure and store results/NAME.json."""
-    with Engine.open(bundle, device="cpu", precision="fp32") as engine:
-        manifest = engine.bundle.manifest
-        front_end = engine.front_end() if tower == "audio" else None
-        sources = Sources(manifest.image, manifest.audio, manifest.text, front_end, Tokenizer.load(MERGES))
-        graph = prepared(onnx.load(engine.bundle.graph(tower, "fp32")))
+    opened = Bundle.open(bundle)
+    sources, graph = Sources.of(opened), prepared(onnx.load(opened.graph(tower, "fp32")))
     calibration, judged = (sources.rows(tower, use, n) for use, n in (("calibration", CALIBRATION), ("gate", JUDGED)))
     noises = measure(graph, calibration, judged)
-    path = store(name, {"model": manifest.id, "tower": tower, "inputs": len(judged), "noise": noises})
+    path = store(name, {"model": opened.manifest.id, "tower": tower, "inputs": len(judged), "noise": noises})
     click.echo(json.dumps(noises, indent=1))
     click.echo(f"stored {path}", err=True)
 

@@ -39,7 +39,7 @@ from host import store
 from numpy.typing import NDArray
 from onnx import NodeProto, TensorProto, helper, numpy_helper
 
-from mmr_export.report.latency import bundle_sources
+from mmr_export.samples import Sources
 from mmr_runtime.bundle import Bundle, Tower
 from mmr_runtime.sessions import Session, load_onnxruntime
 
@@ -434,7 +434,7 @@ def version(package: str) -> str | None:
 
 def works(bundle: Bundle) -> dict[str, Work]:
     """An input of each tower; of text a short one and one of full length."""
-    sources = bundle_sources(bundle)
+    sources = Sources.of(bundle)
     found: dict[str, Work] = {}
     towers: tuple[Tower, ...] = ("image", "audio")
     for tower in towers:

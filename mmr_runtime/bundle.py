@@ -38,8 +38,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 SCHEMA = 1
-TOWERS = ("image", "text", "audio")
 Tower = Literal["image", "text", "audio"]
+TOWERS: tuple[Tower, ...] = ("image", "text", "audio")
 PRECISIONS = ("fp32", "int8", "fp16")
 SCALES = ("image_text", "audio_image", "audio_text")
 MANIFEST, LABELS, FRONT_END, MERGES = "manifest.json", "labels.npz", "frontend.npz", "merges.txt.gz"

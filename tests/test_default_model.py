@@ -7,12 +7,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from mmr_export.merges import MERGES
 from mmr_export.quality import EVIDENCE, MIN_COSINE, MIN_OVERLAP, agreement
 from mmr_export.samples import Rows, Sources
 from mmr_runtime.bundle import TOWERS, Bundle, Tower
 from mmr_runtime.engine import Engine
-from mmr_runtime.text import Tokenizer
 
 DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
 
@@ -30,8 +28,7 @@ def evidence(engine: Engine) -> dict[str, np.ndarray]:
 
 @pytest.fixture(scope="module")
 def sources(engine: Engine) -> Sources:
-    manifest = engine.bundle.manifest
-    return Sources(manifest.image, manifest.audio, manifest.text, engine.front_end(), Tokenizer.load(MERGES))
+    return Sources.of(engine.bundle)
 
 
 def rerun(engine: Engine, tower: Tower, rows: Rows) -> np.ndarray:

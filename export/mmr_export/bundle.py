@@ -162,7 +162,8 @@ class _Writer:
         self.quality: dict[str, Any] = {"proof": {}}
         self._progress = progress
         self.evidence: Evidence = {}
-        self._steps = 2 + len(self.towers) * len({"fp32", *options.precisions})
+        self._quantized = [precision for precision in options.precisions if precision != "fp32"]
+        self._steps = 2 + len(self.towers) * (1 + len(self._quantized))
         self._step = 0
 
     def write(self) -> Manifest:
@@ -172,7 +173,7 @@ class _Writer:
         for tower in self.towers:
             self._tell(f"{tower} tower, fp32")
             self._fp32(tower, sources)
-            if set(self.options.precisions) - {"fp32"}:
+            if self._quantized:
                 self._quantize(tower, sources)
         self._tell("labels and manifest")
         if self.labels:
@@ -181,19 +182,19 @@ class _Writer:
             _save_npz(self.folder / EVIDENCE, {name: _compact(array) for name, array in self.evidence.items()})
         card = model_card(self._manifest(), self.options.card or self.checkpoint.metadata.get("card"))
         (self.folder / CARD).write_text(card, encoding="utf-8")
-        manifest = self._write_manifest()
+        files = _measured(self.folder)
+        manifest = self._write_manifest(files)
         if not self.evidence:
             return manifest
-        for precision in set(self.options.precisions) - {"fp32"}:
+        for precision in self._quantized:
             self.quality.setdefault("end_to_end", {})[precision] = end_to_end(self.evidence, precision)
         if "mood" in self.labels:
             with Engine.open(self.folder, device="cpu") as engine:  # moods as the finished bundle tells them
                 add_moods(self.quality, self.evidence, engine)
-        return self._write_manifest()
+        return self._write_manifest(files)
 
-    def _write_manifest(self) -> Manifest:
-        (self.folder / MANIFEST).unlink(missing_ok=True)
-        manifest = replace(self._manifest(), files=_measured(self.folder))
+    def _write_manifest(self, files: dict[str, FileFacts]) -> Manifest:
+        manifest = replace(self._manifest(), files=files)
         text = manifest_to_json(manifest)
         manifest_from_json(text)  # what the reader would refuse must not be written
         (self.folder / MANIFEST).write_text(text, encoding="utf-8")
@@ -231,9 +232,7 @@ class _Writer:
         fitting = Fitting(*(sources.rows(tower, use, count[use], folder) for use in FITTED_USES))
         gate = self._gate(graph, tower, sources, count["gate"])
         makers = {"int8": partial(quantized_int8, graph, tower), "fp16": partial(quantized_fp16, graph)}
-        for precision in self.options.precisions:
-            if precision == "fp32":
-                continue
+        for precision in self._quantized:
             self._tell(f"{tower} tower, {precision}")
             result = makers[precision](fitting, gate)
             if not self.options.allow_degraded:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+import importlib.util
 import io
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -40,6 +41,19 @@ class Section:
     body: str
 
 
+def require_matplotlib(what: str) -> None:
+    """Say that a package is missing before the work that its plots are made of, not after it.
+
+    Args:
+        what: needs it.
+
+    Raises:
+        DeviceError: matplotlib is not installed.
+    """
+    if importlib.util.find_spec("matplotlib") is None:
+        raise DeviceError(f"{what} needs the package matplotlib", "pip install 'mmr-runtime[report]'")
+
+
 def page(title: str, lead: str, sections: Iterable[Section]) -> str:
     """A whole document; `title` and `lead` are plain text."""
     parts = "".join(f"<h2>{html.escape(s.heading)}</h2>\n{s.body}\n" for s in sections)
@@ -70,12 +84,11 @@ def plot(draw: Callable[[Axes], object], caption: str, *, width: float = 4.2, he
     Raises:
         DeviceError: matplotlib is not installed.
     """
-    try:
-        import matplotlib as mpl
-        from matplotlib.backends.backend_svg import FigureCanvasSVG
-        from matplotlib.figure import Figure
-    except ImportError as error:
-        raise DeviceError("reports need the package matplotlib", "pip install 'mmr-runtime[report]'") from error
+    require_matplotlib("a report")
+    import matplotlib as mpl
+    from matplotlib.backends.backend_svg import FigureCanvasSVG
+    from matplotlib.figure import Figure
+
     stream = io.StringIO()
     with mpl.rc_context(_PLOT_STYLE):
         figure = Figure(figsize=(width, height), layout="constrained")

@@ -77,11 +77,12 @@ def agreement(vectors: Floats, reference: Floats) -> Agreement:
     a, b = _unit(vectors), _unit(reference)
     cosines = (a * b).sum(axis=1)
     spread = np.square(b - b.mean(axis=0)).sum()
+    others = min(TOP, len(a) - 1)
     return Agreement(
         mean_cosine=float(cosines.mean()),
         p1_cosine=float(np.quantile(cosines, 0.01)),
         min_cosine=float(cosines.min()),
-        top10_overlap=_overlap(a, b),
+        top10_overlap=top_overlap(neighbour_scores(a), neighbour_scores(b), others) if others else 1.0,
         noise=float(np.square(a - b).sum() / max(spread, 1e-12)),
     )
 
@@ -271,13 +272,11 @@ def end_to_end(evidence: Evidence, precision: str) -> dict[str, dict[str, Any]]:
         if pages is None or songs is None or pages32 is None or songs32 is None:
             continue
         scores, reference = pages @ songs.T, pages32 @ songs32.T
-        top, top32 = (np.argsort(-x, axis=1, kind="stable")[:, :TOP] for x in (scores, reference))
-        shared = [len(set(a) & set(b)) / len(b) for a, b in zip(top.tolist(), top32.tolist(), strict=True)]
         found[name] = {
             "pages": len(pages),
             "songs": len(songs),
-            "top10_overlap": round(float(np.mean(shared)), 5),
-            "first_song_kept": round(float((top[:, 0] == top32[:, 0]).mean()), 5),
+            "top10_overlap": round(top_overlap(scores, reference, TOP), 5),
+            "first_song_kept": round(top_overlap(scores, reference, 1), 5),
             "score_change": round(float(np.abs(scores - reference).mean() / max(reference.std(), 1e-12)), 5),
         }
     return found
@@ -304,17 +303,14 @@ def _unit(vectors: Floats) -> NDArray[np.float64]:
     return unit
 
 
-def _overlap(a: NDArray[np.float64], b: NDArray[np.float64]) -> float:
-    """Share of the ten nearest others in `b` that are among the ten nearest in `a`, mean over the rows."""
-    k = min(TOP, len(a) - 1)
-    if k < 1:
-        return 1.0
-    shared = [len(set(x) & set(y)) for x, y in zip(_nearest(a, k), _nearest(b, k), strict=True)]
-    return float(np.mean(shared)) / k
-
-
-def _nearest(unit: NDArray[np.float64], k: int) -> list[list[int]]:
-    cosines = unit @ unit.T
+def neighbour_scores(unit: NDArray[Any]) -> NDArray[Any]:
+    """Cosines of unit rows (n, d) with each other, (n, n); nobody is a neighbour of itself: -inf."""
+    cosines: NDArray[Any] = unit @ unit.T
     np.fill_diagonal(cosines, -np.inf)
-    rows: list[list[int]] = np.argsort(-cosines, axis=1, kind="stable")[:, :k].tolist()
-    return rows
+    return cosines
+
+
+def top_overlap(scores: NDArray[Any], reference: NDArray[Any], k: int) -> float:
+    """Share of a row's k best columns by `reference` that are among its k best by `scores`, mean over the rows."""
+    best, wanted = (np.argsort(-x, axis=1, kind="stable")[:, :k] for x in (scores, reference))
+    return float((wanted[:, :, None] == best[:, None, :]).any(axis=2).mean())

@@ -138,7 +138,9 @@ def input_moments(graph: ModelProto, layers: Collection[str], rows: Sequence[NDA
         values = run(row)
         for node in nodes:
             taps = _taps(node, shapes[node.input[1]], values[node.input[0]], rng)
-            sums.setdefault(node.output[0], _Sums(*taps.shape[::2])).add(taps)
+            if node.output[0] not in sums:
+                sums[node.output[0]] = _Sums(*taps.shape[::2])
+            sums[node.output[0]].add(taps)
     return {node.output[0]: sums[node.output[0]].moments(centred=node.op_type == "Conv") for node in nodes}
 
 

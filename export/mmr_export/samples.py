@@ -12,19 +12,20 @@ import zlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
 from mmr_runtime.audio import fill_window, read_windows
-from mmr_runtime.bundle import AudioSpec, ImageSpec, TextSpec, Tower
+from mmr_runtime.bundle import FRONT_END, AudioSpec, Bundle, ImageSpec, TextSpec, Tower
 from mmr_runtime.frontend import FrontEnd
 from mmr_runtime.image import load_image, preprocess
 from mmr_runtime.moods import GENRE_PROMPTS, MOOD_PROMPTS
 from mmr_runtime.text import Tokenizer
 
+from .merges import MERGES
 from .synth.pages import generate_page
 from .synth.pages.story import make_story
 from .synth.pieces import compose
@@ -58,6 +59,17 @@ class Sources:
     text: TextSpec
     front_end: FrontEnd | None
     tokenizer: Tokenizer
+
+    @classmethod
+    def of(cls, bundle: Bundle) -> Self:
+        """Of a bundle, as its manifest says.
+
+        Raises:
+            BundleError: the front end cannot be read.
+        """
+        manifest = bundle.manifest
+        front_end = FrontEnd.load(bundle.path(FRONT_END), manifest.audio) if "audio" in manifest.graphs else None
+        return cls(manifest.image, manifest.audio, manifest.text, front_end, Tokenizer.load(MERGES))
 
     def rows(self, tower: Tower, use: Use, count: int, folder: Path | None = None) -> Rows:
         """Inputs of a tower, each of batch 1.

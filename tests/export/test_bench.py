@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from click.testing import CliRunner, Result
 
-from mmr_export.bench import cold, command, stages
+from mmr_export.bench import cold, stages
 from mmr_export.bench.command import bench
 from mmr_export.bench.inputs import QUICK, Inputs, make_library
 from mmr_export.bench.processes import can_measure, environment, measure
@@ -189,7 +189,7 @@ def test_wrong_use_is_told_at_once(bundle: Path, words: list[str], message: str)
 
 
 def test_a_missing_matplotlib_is_told_at_once(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr(command.importlib.util, "find_spec", lambda _: None)
+    monkeypatch.setattr("importlib.util.find_spec", lambda _: None)
     result = run("--html", tmp_path / "report.html")
     assert result.exit_code == 5
     assert "mmr-runtime[report]" in result.stderr

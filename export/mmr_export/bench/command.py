@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -12,10 +11,11 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from mmr_export.files import write_text
+from mmr_export.html import require_matplotlib
 from mmr_runtime.cli.display import Column, Style, table, write
 from mmr_runtime.cli.errors import Command
 from mmr_runtime.cli.options import CONTEXT, PATH, debug_option, model_option
-from mmr_runtime.errors import DeviceError, UsageError
+from mmr_runtime.errors import UsageError
 
 if TYPE_CHECKING:
     from .tables import Table
@@ -53,8 +53,8 @@ def bench(
     the figures mean stands in docs/benchmarks.md. Leave the machine alone meanwhile.
     """  # noqa: D415 (an example comes first)
     # Minutes later would be late to say this.
-    if html_file and importlib.util.find_spec("matplotlib") is None:
-        raise DeviceError("--html needs the package matplotlib", "pip install 'mmr-runtime[report]'")
+    if html_file:
+        require_matplotlib("--html")
     from .host import make_result, write_result
     from .inputs import QUICK, Sizes
     from .measure import Plan, measure

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import importlib.util
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
+from mmr_export.html import require_matplotlib
 from mmr_runtime.bundle import PRECISIONS, TOWERS, Bundle
 from mmr_runtime.cli import options
 from mmr_runtime.cli.display import Column, Style, table, write
 from mmr_runtime.cli.errors import Command
-from mmr_runtime.errors import DeviceError
 
 if TYPE_CHECKING:
     from .evidence import Quality
@@ -33,8 +32,7 @@ def report(bundle: str, output: Path, latency: bool) -> int:
     Report the quality of BUNDLE, the folder of a model or `default`: what the gate found, with plots, as one HTML file.
     The exit code is 1 where a graph did not pass the gate.
     """  # noqa: D415 (an example comes first)
-    if importlib.util.find_spec("matplotlib") is None:  # measuring first and saying so then would be late
-        raise DeviceError("mmr report needs the package matplotlib", "pip install 'mmr-runtime[report]'")
+    require_matplotlib("mmr report")
     from mmr_export.files import write_text
 
     from .document import report_html

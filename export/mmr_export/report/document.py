@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from mmr_export import html
 from mmr_export.quality import EVIDENCE, MIN_COSINE, MIN_OVERLAP, TOP
-from mmr_runtime.bundle import PRECISIONS, TOWERS, Bundle, Manifest
+from mmr_runtime.bundle import PRECISIONS, TOWERS, Bundle, Manifest, Tower
 
 from .evidence import REFERENCE, Evidence, Quality, Ranking, Vectors, read_evidence, read_quality
 from .latency import Milliseconds
@@ -282,7 +282,7 @@ def _costs(manifest: Manifest, latencies: Milliseconds | None) -> str:
     return body + html.table(("file", "MB"), rows)
 
 
-def _bars(groups: Mapping[str, Mapping[str, float]], unit: str) -> Callable[[Axes], None]:
+def _bars(groups: Mapping[Tower, Mapping[str, float]], unit: str) -> Callable[[Axes], None]:
     def draw(axes: Axes) -> None:
         precisions = [p for p in PRECISIONS if any(p in values for values in groups.values())]
         width = 0.8 / len(precisions)

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mmr_export.quality import EVIDENCE, MIN_COSINE, MIN_OVERLAP
+from mmr_export.quality import EVIDENCE, MIN_COSINE, MIN_OVERLAP, neighbour_scores, top_overlap
 from mmr_runtime.bundle import MANIFEST, PRECISIONS, TOWERS, Bundle, Manifest
 from mmr_runtime.engine import unit_rows
 from mmr_runtime.errors import BundleError
@@ -188,8 +188,7 @@ class Ranking:
 
     def overlap(self, k: int) -> float:
         """Share of a query's k best things that stay among its k best, mean over the queries."""
-        best, others = (np.argsort(-x, axis=1, kind="stable")[:, :k] for x in (self.reference, self.scores))
-        return float((best[:, :, None] == others[:, None, :]).any(axis=2).mean())
+        return top_overlap(self.scores, self.reference, k)
 
 
 @dataclass(frozen=True)
@@ -215,7 +214,8 @@ class Evidence:
     def neighbours(self, tower: str, precision: str) -> Iterator[Ranking]:
         """How each set's inputs of a tower rank for each other; nobody ranks for itself, its score is -inf."""
         for name, vectors in self.of(tower, precision).items():
-            yield Ranking(name, f"{tower} for {tower}", *(_among(vectors.rows[p]) for p in (REFERENCE, precision)))
+            reference, scores = (neighbour_scores(vectors.rows[p]) for p in (REFERENCE, precision))
+            yield Ranking(name, f"{tower} for {tower}", reference, scores)
 
     def songs_for_pages(self, precision: str) -> Iterator[Ranking]:
         """How each set's songs rank for its pages, by cosine."""
@@ -266,9 +266,3 @@ def _vectors(where: str, arrays: dict[str, NDArray[Any]]) -> Vectors:
     if names.dtype.kind != "U" or names.shape != shape[:1]:
         raise BundleError(f"{where}.names is not one text for each of {shape[0]} inputs", _AGAIN)
     return Vectors(names.tolist(), {p: unit_rows(array.astype(np.float32)) for p, array in arrays.items()})
-
-
-def _among(rows: Floats) -> Floats:
-    scores: Floats = rows @ rows.T
-    np.fill_diagonal(scores, -np.inf)
-    return scores

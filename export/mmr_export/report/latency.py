@@ -6,29 +6,14 @@ import time
 
 import numpy as np
 
-from mmr_export import merges
 from mmr_export.samples import Sources
-from mmr_runtime.bundle import FRONT_END, PRECISIONS, Bundle, Tower
-from mmr_runtime.frontend import FrontEnd
+from mmr_runtime.bundle import PRECISIONS, TOWERS, Bundle, Tower
 from mmr_runtime.sessions import Session
-from mmr_runtime.text import Tokenizer
 
-Milliseconds = dict[str, dict[str, float]]
+Milliseconds = dict[Tower, dict[str, float]]
 """tower -> precision -> median of one input"""
 
-_TOWERS: tuple[Tower, ...] = ("image", "text", "audio")
 _WARM_UP, _ROUNDS = 2, 9
-
-
-def bundle_sources(bundle: Bundle) -> Sources:
-    """What makes inputs for the towers of a bundle, as its manifest says.
-
-    Raises:
-        BundleError: the front end cannot be read.
-    """
-    manifest = bundle.manifest
-    front_end = FrontEnd.load(bundle.path(FRONT_END), manifest.audio) if "audio" in manifest.graphs else None
-    return Sources(manifest.image, manifest.audio, manifest.text, front_end, Tokenizer.load(merges.MERGES))
 
 
 def measure_latencies(bundle: Bundle) -> Milliseconds:
@@ -39,9 +24,9 @@ def measure_latencies(bundle: Bundle) -> Milliseconds:
     Raises:
         BundleError: a graph cannot be loaded.
     """
-    sources = bundle_sources(bundle)
+    sources = Sources.of(bundle)
     found: Milliseconds = {}
-    for tower in _TOWERS:
+    for tower in TOWERS:
         graphs = bundle.manifest.graphs.get(tower, {})
         if not graphs:
             continue
