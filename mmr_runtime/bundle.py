@@ -402,8 +402,9 @@ class Bundle:
 
         Returns:
             unit rows (n, d) for each label set under its name; where the model brings them, also
-            `calibration_{image,audio,text}` (2, 7), mean and spread of mood cosines, and `reference_{image,...}`
-            (r, d), unit rows. All float32.
+            `calibration_{image,audio,text,dialogue}` (2, 7), mean and spread of mood cosines, `directions_dialogue`
+            (7, d), what takes the place of the mood prompts for spoken lines, and `reference_{image,...}` (r, d), unit
+            rows. All float32.
 
         Raises:
             BundleError: the file cannot be read, or an array is missing or of another shape.
@@ -420,8 +421,9 @@ class Bundle:
             raise BundleError(f"cannot read {path}: {error}", _AGAIN) from error
         size = self.manifest.embedding_size
         shapes = {name: (len(labels.names), size) for name, labels in self.manifest.labels.items()}
+        wanted = {"directions_dialogue": (7, size), **shapes}
         for name, array in arrays.items():
-            shape = (2, 7) if name.startswith("calibration_") else shapes.get(name, (array.size // size, size))
+            shape = (2, 7) if name.startswith("calibration_") else wanted.get(name, (array.size // size, size))
             if array.dtype != np.float32 or array.shape != shape or not np.isfinite(array).all():
                 raise BundleError(f"{path}: {name} is not float32 {shape} of finite numbers", _AGAIN)
         for name in sorted(set(shapes) - set(arrays)):

@@ -22,10 +22,12 @@ if TYPE_CHECKING:
 
 Floats = NDArray[np.float32]
 Modality = Literal["image", "audio", "text"]
+Source = Literal["image", "audio", "text", "dialogue"]
+"""What a mood is read from: dialogue is text that is spoken, not text that describes."""
 
 # Faster first: what `precision="auto"` takes of the precisions that a bundle holds.
 _PRECISIONS = {"cpu": ("int8", "fp32", "fp16"), "cuda": ("fp16", "fp32", "int8")}
-_SCALE_OF = {"image": "image_text", "audio": "audio_text", "text": "image_text"}
+_SCALE_OF = {"image": "image_text", "audio": "audio_text", "text": "image_text", "dialogue": "image_text"}
 
 
 @dataclass(frozen=True, eq=False)
@@ -228,36 +230,41 @@ class Engine:
         """Unit rows (r, d) of the reference set stored for queries of this modality, or None."""
         return cast("Floats | None", self._open_labels().get(f"reference_{modality}"))
 
-    def mood_scores(self, vectors: Floats, modality: Modality) -> Floats:
+    def mood_scores(self, vectors: Floats, source: Source) -> Floats:
         """How strongly each mood is present, before it is turned into a share.
 
         Cosines with the mood prompts, standardised per mood over the bundle's reference set; where the bundle has none
-        (AudioCLIP's own weights), cosine times the logit scale, as AudioCLIP does.
+        (AudioCLIP's own weights), cosine times the logit scale, as AudioCLIP does. What people say names a mood in
+        another way than what describes it: for dialogue a bundle may hold directions of its own.
 
         Args:
             vectors: float32 (n, d), unit rows.
-            modality: what the vectors were made from.
+            source: what the vectors were made from.
 
         Returns:
             float32 (n, 7).
         """
-        cosines = np.atleast_2d(vectors) @ self.label_vectors("mood").T
-        calibration = self._open_labels().get(f"calibration_{modality}")
+        stored = self._open_labels()
+        if source == "dialogue" and "directions_dialogue" not in stored:
+            source = "text"
+        directions = stored["directions_dialogue"] if source == "dialogue" else self.label_vectors("mood")
+        cosines = np.atleast_2d(vectors) @ directions.T
+        calibration = stored.get(f"calibration_{source}")
         if calibration is None:
-            return cast("Floats", cosines * np.float32(self.bundle.manifest.logit_scales[_SCALE_OF[modality]]))
+            return cast("Floats", cosines * np.float32(self.bundle.manifest.logit_scales[_SCALE_OF[source]]))
         return cast("Floats", (cosines - calibration[0]) / calibration[1])
 
-    def moods(self, vectors: Floats, modality: Modality) -> Floats:
+    def moods(self, vectors: Floats, source: Source) -> Floats:
         """Shares of the seven moods.
 
         Args:
             vectors: float32 (n, d), unit rows.
-            modality: `image`, `audio` or `text`.
+            source: what they were made from.
 
         Returns:
             float32 (n, 7) in the order of `MOODS`; rows sum to 1.
         """
-        return self.mood_shares(self.mood_scores(vectors, modality))
+        return self.mood_shares(self.mood_scores(vectors, source))
 
     def mood_shares(self, scores: Floats) -> Floats:
         """Softmax of mood scores (n, 7) at the bundle's temperature; rows sum to 1."""

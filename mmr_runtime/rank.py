@@ -129,7 +129,7 @@ def query_moods(engine: Engine, query: Query) -> Floats:
     scores = engine.mood_scores(query.vectors, query.modality).mean(axis=0)
     if query.text is not None and len(query.text):
         w = np.float32(engine.bundle.manifest.rank.text_weight)
-        scores = (1 - w) * scores + w * engine.mood_scores(query.text, "text").mean(axis=0)
+        scores = (1 - w) * scores + w * engine.mood_scores(query.text, "dialogue").mean(axis=0)
     return cast("Floats", engine.mood_shares(scores[None])[0])
 
 

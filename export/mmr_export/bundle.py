@@ -273,7 +273,8 @@ class _Writer:
             tokens = [tokenizer.tokens([prompt], self.text.context) for prompt in labels.prompts]
             rows = np.concatenate([encode(self.model, "text", torch.from_numpy(t)).numpy() for t in tokens])
             arrays[name] = unit_rows(rows)
-        for kind, shape in (("calibration", (2, 7)), ("reference", (-1, self.checkpoint.config.embedding_size))):
+        size = self.checkpoint.config.embedding_size
+        for kind, shape in (("calibration", (2, 7)), ("directions", (7, size)), ("reference", (-1, size))):
             for modality, values in _section(self.checkpoint, kind).items():
                 arrays[f"{kind}_{modality}"] = _float_array(values, shape, f"{kind}.{modality}")
         return arrays

@@ -16,7 +16,7 @@ from mmr_runtime.moods import GENRE_PROMPTS, GENRES, MOOD_PROMPTS, MOODS
 DEFAULT_LABELS = {"mood": LabelSet(MOODS, MOOD_PROMPTS), "genre": LabelSet(GENRES, GENRE_PROMPTS)}
 """The paper's seven moods and twelve genres."""
 
-_SET_NAME = re.compile(r"(?!calibration_|reference_)[a-z][a-z0-9_]{0,39}")
+_SET_NAME = re.compile(r"(?!calibration_|directions_|reference_)[a-z][a-z0-9_]{0,39}")
 _HINT = 'for example, in TOML: [weather] rain = "rainy day music"; or weather = ["rain", "snow"]'
 _MAX_FILE_BYTES = 1 << 20
 

@@ -8,18 +8,31 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import soundfile
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mmr_export.data.collection import folds, read_clips, read_pages, read_texts, read_titles
+from mmr_export.data.collection import (
+    Clip,
+    folds,
+    grades_of,
+    read_clips,
+    read_own_texts,
+    read_pages,
+    read_texts,
+    read_titles,
+)
 from mmr_export.model import AudioCLIP
 from mmr_export.model.audioclip import contrastive_losses
 from mmr_export.model.config import SMALL, AudioConfig, TextConfig
-from mmr_export.train.audio_student import AudioOptions, Heard, crops, train_audio
+from mmr_export.train.audio_student import AudioOptions, Lesson, crops, decibels, pooled_features, train_audio
+from mmr_export.train.dialogue import fit_dialogue
 from mmr_export.train.losses import class_aware_loss, direction_loss
 from mmr_export.train.small import Recipe, token_words
-from mmr_export.train.space import Examples, SpaceOptions, fit_space, ridge
+from mmr_export.train.sounds import Sound, SoundOptions, Voice, make_sounds
+from mmr_export.train.space import Examples, SpaceOptions, fit_space, follow, ridge
+from mmr_export.train.stages import is_audio, is_text, once
 from mmr_export.train.text_student import TextOptions, make_corpus, train_text
 from mmr_runtime.errors import InputError, MissingFileError
 from mmr_runtime.text import Tokenizer
@@ -189,29 +202,138 @@ def test_the_text_student_learns_its_targets() -> None:
 
 
 def test_crops_stay_above_the_floor_and_differ() -> None:
-    images = np.random.default_rng(0).uniform(-120, 20, (2, 3, 30, 80)).astype(np.float16)
-    options = AudioOptions(frames=40)
-    batch = crops(images, np.array([0, 1, 0]), options, -90.0, np.random.default_rng(1))
+    images = np.random.default_rng(0).integers(0, 256, (2, 3, 30, 80), np.uint8)
+    options, tower = AudioOptions(frames=40), tiny_model().audio
+    batch = crops(images, np.array([0, 1, 0]), options, tower, np.random.default_rng(1))
     assert batch.shape == (3, 3, 30, 40)
     assert batch.min() == -90
+    assert batch.max() <= -90 + 127.5 + options.level
     assert not torch.equal(batch[0], batch[2])
+
+
+def test_images_are_kept_in_half_decibels_above_the_floor() -> None:
+    assert decibels(np.array([0, 1, 255], np.uint8), tiny_model().audio).tolist() == [-90, -89.5, 37.5]
 
 
 def test_the_audio_student_learns_and_leaves_the_front_end() -> None:
     model, rng = tiny_model(), np.random.default_rng(0)
     # Two kinds of sound: energy below or above.
-    images = np.full((16, 3, 64, 48), -80, np.float16)
-    images[::2, :, :20], images[1::2, :, 40:] = -20, -20
-    heard = Heard(
-        images=images + rng.normal(0, 3, images.shape).astype(np.float16),
-        targets=np.tile(np.eye(2, 16, dtype=np.float32), (8, 1)),
+    images = np.full((16, 3, 64, 48), 20)
+    images[::2, :, :20], images[1::2, :, 40:] = 140, 140
+    moods = np.tile(np.eye(2, 7, dtype=np.float32), (8, 1))
+    lesson = Lesson(
+        images=(images + rng.normal(0, 6, images.shape)).astype(np.uint8),
         features=np.tile(np.array([[1.0], [-1.0]], np.float32), (8, 1)),
-        moods=np.tile(np.eye(2, 7, dtype=np.float32), (8, 1)),
+        moods=moods,
+        labels=moods,
     )
-    before = model.audio.fbsp.fc.clone()
+    before, cpu = model.audio.fbsp.fc.clone(), torch.device("cpu")
     lines: list[str] = []
     options = AudioOptions(epochs=8, batch=8, frames=40, rate=1e-2)
-    train_audio(model, heard, np.arange(16), np.eye(7, 16, dtype=np.float32), options, lines.append)
+    train_audio(model.audio, lesson, np.arange(16), options, cpu, lines.append)
     first, last = (float(line.split("cosine ")[1].split(",")[0]) for line in (lines[0], lines[-1]))
     assert last < first / 2
     assert torch.equal(before, model.audio.fbsp.fc)
+    pooled = pooled_features(model.audio, lesson.images, cpu)
+    assert pooled.shape == (16, model.audio.fc.in_features)
+    assert np.linalg.norm(pooled[0] - pooled[1]) > 2 * np.linalg.norm(pooled[0] - pooled[2])
+
+
+# -- what the student hears -------------------------------------------------------------------------------------------
+
+
+def clip(name: str, validation: bool = False) -> Clip:
+    return Clip(Path(name), (0.0,) * 7, 0, name, validation)
+
+
+def test_a_held_out_clip_goes_into_no_variant() -> None:
+    clips = [clip("a"), clip("kept", validation=True), clip("b")]
+    sounds = make_sounds(clips, SoundOptions(pieces=2, speeds=(0.9, 1.1), mixes=40))
+    assert [s.first.path for s in sounds[:3]] == [c.path for c in clips]
+    assert len(sounds) == 3 + 2 + 2 * 2 + 40
+    for sound in sounds[3:]:
+        assert sound.clip != 1
+        assert Path("kept") not in {v.path for v in (sound.first, sound.second) if v}
+    assert sounds == make_sounds(clips, SoundOptions(pieces=2, speeds=(0.9, 1.1), mixes=40))
+
+
+def test_a_faster_clip_is_higher(tmp_path: Path) -> None:
+    path, rate = tmp_path / "a.wav", 8000
+    soundfile.write(path, np.sin(2 * np.pi * 400 * np.arange(3 * rate) / rate), rate)
+
+    def pitch(speed: float) -> float:
+        samples = Voice(path, speed=speed).play(rate, 2.0)
+        assert samples.shape == (2 * rate,)
+        assert np.sqrt(np.mean(samples**2)) == pytest.approx(0.1, rel=0.01)
+        return float(np.abs(np.fft.rfft(samples)).argmax() / 2)
+
+    assert pitch(1.0) == pytest.approx(400, abs=1)
+    assert pitch(1.12) == pytest.approx(448, abs=2)
+
+
+def test_a_mixture_holds_both() -> None:
+    one, two = Voice(None, seed=0), Voice(None, seed=1)
+    alone = Sound(one).play(8000, 2.0)
+    np.testing.assert_allclose(Sound(one, two, share=0.0).play(8000, 2.0), alone, atol=1e-6)
+    mixed = Sound(one, two, share=0.4).play(8000, 2.0)
+    assert 0.5 < np.corrcoef(mixed, alone)[0, 1] < 0.95
+
+
+# -- heads and stages -------------------------------------------------------------------------------------------------
+
+
+def test_a_student_follows_its_teacher_into_the_space() -> None:
+    rng = np.random.default_rng(0)
+    hidden = rng.standard_normal((300, 10))
+    targets = hidden @ rng.standard_normal((10, 16))
+    targets /= np.linalg.norm(targets, axis=1, keepdims=True)
+    features = 5 + hidden @ rng.standard_normal((10, 40))
+    head = follow(features, targets, SpaceOptions(size=16, student_strength=1.0))
+    placed = features @ head.weight + head.bias
+    placed /= np.linalg.norm(placed, axis=1, keepdims=True)
+    assert (placed * targets).sum(axis=1).mean() > 0.9
+
+
+def test_dialogue_directions_find_the_mood_and_are_calibrated_on_unseen_stories() -> None:
+    rng = np.random.default_rng(0)
+    grades = rng.integers(0, 4, (200, 7)).astype(float)
+    grades -= grades.mean(axis=0)
+    vectors = grades @ rng.standard_normal((7, 32)) + 3 + rng.standard_normal((200, 32))
+    dialogue = fit_dialogue(vectors, grades, [f"S{i // 10}" for i in range(200)], 1.0)
+    np.testing.assert_allclose(np.linalg.norm(dialogue.directions, axis=1), 1)
+    cosines = vectors @ dialogue.directions.T
+    standard = (cosines - dialogue.calibration[0]) / dialogue.calibration[1]
+    assert np.abs(standard.mean(axis=0)).max() < 0.1
+    assert min(np.corrcoef(standard[:, i], grades[:, i])[0, 1] for i in range(7)) > 0.9
+
+
+def test_a_trained_tower_is_not_trained_again(tmp_path: Path) -> None:
+    trained, resumed, other = tiny_model(), tiny_model(), tiny_model()
+
+    def train(model: AudioCLIP) -> None:
+        torch.nn.init.constant_(model.text_projection, 2.0)
+        torch.nn.init.constant_(model.audio.fc.weight, 2.0)
+
+    def never() -> None:
+        raise AssertionError
+
+    once(trained, is_text, tmp_path, "text-tower", "a", lambda: train(trained))
+    once(resumed, is_text, tmp_path, "text-tower", "a", never)
+    assert torch.equal(resumed.text_projection, trained.text_projection)
+    assert not torch.equal(resumed.audio.fc.weight, trained.audio.fc.weight)
+    with pytest.raises(AssertionError):
+        once(other, is_text, tmp_path, "text-tower", "b", never)
+
+
+def test_every_parameter_but_the_scales_and_the_trunk_belongs_to_one_stage() -> None:
+    names = [n for n, _ in tiny_model().named_parameters()]
+    assert all(is_audio(n) + is_text(n) + n.startswith(("visual.", "logit_scale")) == 1 for n in names)
+
+
+def test_the_projects_own_texts_are_labelled() -> None:
+    texts = read_own_texts()
+    assert {t.kind for t in texts} == {"scene", "music", "query", "dialogue"}
+    assert all(t.own and not t.validation and max(t.grades) <= 3 for t in texts)
+    assert len({t.text for t in texts}) == len(texts)
+    first = grades_of(texts).argmax(axis=1)[grades_of(texts).max(axis=1) >= 2]
+    assert np.bincount(first, minlength=7).min() > len(first) / 14

@@ -105,6 +105,16 @@ def test_calibration_standardises_moods() -> None:
     np.testing.assert_allclose(engine.mood_scores(rows, "image"), (rows[:, :7] - 0.2) / 0.1, rtol=1e-4, atol=1e-5)
 
 
+def test_dialogue_is_read_along_directions_of_its_own() -> None:
+    """A bundle without them reads dialogue as any text."""
+    turned = np.eye(7, 12, dtype=np.float32)[::-1].copy()
+    words = np.eye(12, dtype=np.float32)[[0]]
+    assert int(make_engine().mood_scores(words, "dialogue")[0].argmax()) == 0
+    engine = make_engine({"directions_dialogue": turned})
+    assert int(engine.mood_scores(words, "dialogue")[0].argmax()) == 6
+    assert int(engine.mood_scores(words, "text")[0].argmax()) == 0
+
+
 @given(st.lists(st.integers(0, 3), min_size=1, max_size=30), st.integers(0, 40))
 def test_top_is_the_head_of_the_full_order(values: list[int], k: int) -> None:
     keys = [f"song {i * 7 % 31:02d}" for i in range(len(values))]

@@ -14,10 +14,12 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from mmr_export import synth
 from mmr_runtime.errors import InputError, MissingFileError
 from mmr_runtime.moods import MOODS
 
 Floats = NDArray[np.float64]
+TEXTS = Path(synth.__file__).parent / "texts"
 T = TypeVar("T")
 
 # Variants of one story or one generator's style: as one group they cannot stand on both sides of a split.
@@ -53,7 +55,7 @@ class Text:
     """A labelled text: a description of a scene or of music, a listener's query, or the dialogue of a page.
 
     `kind` is the file's own (`scene`, `music`, `query`) or `dialogue`, whose lines ` / ` divides; `group` is the story,
-    or the text alone.
+    or the text alone; `own` are those that come with the project.
     """
 
     text: str
@@ -61,6 +63,7 @@ class Text:
     kind: str
     group: str
     validation: bool
+    own: bool = False
 
     @property
     def lines(self) -> list[str]:
@@ -133,6 +136,18 @@ def read_texts(folder: Path) -> list[Text]:
     return texts
 
 
+def read_own_texts() -> list[Text]:
+    """The project's own texts (`mmr_export.synth.texts`), all for training; a row is a group, a story is not kept."""
+    texts: list[Text] = []
+    for path in sorted(TEXTS.glob("*.tsv")):
+
+        def text(row: dict[str, str], name: str = path.stem) -> Text:
+            return Text(row["text"], _grades(row), row["kind"], f"{name}: {row['text']}", validation=False, own=True)
+
+        texts += _read(path, text)
+    return texts
+
+
 def folds(groups: Sequence[str], count: int, seed: int) -> NDArray[np.int64]:
     """Fold number 0..count-1 of every item; items of one group share it. Larger groups are dealt out first."""
     names, sizes = np.unique(groups, return_counts=True)
@@ -155,7 +170,7 @@ def _read(path: Path, make: Callable[[dict[str, str]], T]) -> list[T]:
             f"no {path.name} in {path.parent}", "name the folder of the development data with --data"
         )
     # Dialogue holds bare quotation marks; the other tables were written with quoting.
-    plain = path.parent.name == "text"
+    plain = path.parent.name == "text" or path.parent == TEXTS
     with path.open(encoding="utf-8", newline="") as f:
         try:
             rows = csv.DictReader(f, delimiter="\t", quoting=csv.QUOTE_NONE if plain else csv.QUOTE_MINIMAL)

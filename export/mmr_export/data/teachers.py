@@ -30,9 +30,14 @@ MUSIC = slice(137, 283)
 """AudioSet's classes under "Music": instruments, genres, moods."""
 
 
+def cache_path(cache: Path, name: str, key: str, suffix: str = ".npy") -> Path:
+    """Where `cache` keeps what was made from `key`."""
+    return cache / f"{name}-{hashlib.sha256(key.encode()).hexdigest()[:16]}{suffix}"
+
+
 def cached(cache: Path, name: str, key: str, make: Callable[[], NDArray[A]]) -> NDArray[A]:
     """An array made once and kept in `cache` under a hash of `key`."""
-    path = cache / f"{name}-{hashlib.sha256(key.encode()).hexdigest()[:16]}.npy"
+    path = cache_path(cache, name, key)
     if not path.exists():
         cache.mkdir(parents=True, exist_ok=True)
         part = path.with_suffix(".part")
@@ -81,7 +86,8 @@ class Tagger:
 
     rate = 32000
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, threads: int = 2) -> None:
+        self._threads = threads
         self._folder = folder / "teachers" / "efficientat_mn04"
         if not (self._folder / "mn04_as.onnx").is_file():
             raise MissingFileError(f"no tagger in {self._folder}", "name the folder of development data with --data")
@@ -90,7 +96,7 @@ class Tagger:
     def _session(self) -> Any:
         ort = load_onnxruntime()
         options = ort.SessionOptions()
-        options.intra_op_num_threads = 2
+        options.intra_op_num_threads = self._threads
         return ort.InferenceSession(str(self._folder / "mn04_as.onnx"), options, providers=["CPUExecutionProvider"])
 
     @cached_property

@@ -1,8 +1,9 @@
-"""The audio tower learns moods from fbsp spectrograms: a teacher's directions, its features, and labels through text.
+"""The audio tower learns moods from fbsp spectrograms: a teacher's moods, its features, and labels.
 
-Three terms a batch: 1 - cosine to the music teacher's place in the joint space; the teacher's features by a side head
-that is dropped afterwards (richer than seven moods); and the symmetric class-aware contrastive loss against the vectors
-of the mood prompts. Clips are heard at a random place and level.
+Three terms a batch, all on side heads that are dropped afterwards, so that the tower does not depend on the joint space
+(its head there is solved in closed form, `mmr_export.train.space.follow`): 1 - cosine to the mood profile that the
+music teacher's head gives; the teacher's features, richer than seven moods; and the symmetric class-aware contrastive
+loss against the seven moods, by label. Sounds are heard at a random place and level.
 """
 
 from __future__ import annotations
@@ -16,10 +17,14 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from mmr_export.model.audioclip import AudioCLIP
+from mmr_export.model.audio import AudioTower
 from mmr_export.train.losses import class_aware_loss, direction_loss
+from mmr_export.train.sounds import DECIBEL_STEP
+from mmr_runtime.engine import unit_rows
+from mmr_runtime.moods import MOODS
 
 Floats = NDArray[np.float32]
+Images = NDArray[np.uint8]
 TEMPERATURE = 0.1
 
 
@@ -48,61 +53,70 @@ class AudioOptions:
 
 
 @dataclass(frozen=True, eq=False)
-class Heard:
-    """Training clips.
+class Lesson:
+    """What is learnt of every sound.
 
     Attributes:
-        images: float16 (n, 3, rows, frames), dB; may be memory-mapped.
-        targets: float32 (n, d), unit rows: the teacher's place in the joint space.
+        images: uint8 (n, 3, rows, frames), steps above the floor; may be memory-mapped.
         features: float32 (n, f), standardised: the teacher's features.
-        moods: float32 (n, 7), the mood profiles, centred.
+        moods: float32 (n, 7): the mood profile that the teacher's head reads in them.
+        labels: float32 (n, 7): the mood profile of the label, centred.
     """
 
-    images: NDArray[np.float16]
-    targets: Floats
+    images: Images
     features: Floats
     moods: Floats
+    labels: Floats
 
 
 def train_audio(
-    model: AudioCLIP,
-    heard: Heard,
+    tower: AudioTower,
+    lesson: Lesson,
     rows: NDArray[np.int64],
-    prompts: Floats,
     options: AudioOptions,
+    device: torch.device,
     report: Callable[[str], None],
 ) -> None:
-    """Train the audio network of `model` in place; the front end keeps its initial filters.
+    """Train the network of `tower` in place; the front end keeps its initial filters.
 
     Args:
-        model: its audio tower is trained, without the fbsp parameters.
-        heard: the clips.
+        tower: is trained, without the fbsp parameters and `fc`.
+        lesson: the sounds.
         rows: which of them to train on.
-        prompts: float32 (7, d), unit rows: the mood prompts in the joint space.
         options: the recipe.
+        device: where; the tower is back on the CPU afterwards.
         report: gets a line an epoch.
     """
     torch.manual_seed(options.seed)
     rng = np.random.default_rng(options.seed)
-    tower = model.audio
-    side = nn.Linear(tower.fc.in_features, heard.features.shape[1])
-    parameters = [p for name, p in tower.named_parameters() if not name.startswith("fbsp.")] + [*side.parameters()]
+    features = nn.Linear(tower.fc.in_features, lesson.features.shape[1])
+    moods = nn.Linear(tower.fc.in_features, len(MOODS))
+    tower.to(device), features.to(device), moods.to(device)
+    kept = [p for name, p in tower.named_parameters() if not name.startswith(("fbsp.", "fc."))]
+    parameters = [*kept, *features.parameters(), *moods.parameters()]
     optimizer = torch.optim.AdamW(parameters, lr=options.rate, weight_decay=options.weight_decay)
     count = len(rows) // options.batch
     schedule = torch.optim.lr_scheduler.OneCycleLR(
         optimizer, options.rate, total_steps=options.epochs * count, pct_start=0.15
     )
-    labels, moods = torch.from_numpy(prompts), torch.eye(7)
+    names = torch.eye(len(MOODS), device=device)
+    profiles = unit_rows(lesson.moods)
     tower.train()
     for epoch in range(options.epochs):
-        sums = np.zeros(3)
+        sums = torch.zeros(3, device=device)
         for batch in np.array_split(rng.permutation(rows)[: count * options.batch], count):
-            pooled = tower.pooled(crops(heard.images, batch, options, tower.config.floor_db, rng))
-            vectors = F.normalize(tower.fc(pooled), dim=1)
-            terms = (
-                direction_loss(vectors, torch.from_numpy(heard.targets[batch])),
-                F.mse_loss(side(pooled), torch.from_numpy(heard.features[batch])),
-                class_aware_loss(vectors @ labels.T / TEMPERATURE, torch.from_numpy(heard.moods[batch]), moods),
+            pooled = tower.pooled(crops(lesson.images, batch, options, tower, rng).to(device))
+            read = F.normalize(moods(pooled), dim=1)
+
+            def of(values: Floats, batch: NDArray[np.int64] = batch) -> Tensor:
+                return torch.from_numpy(values[batch]).to(device)
+
+            terms = torch.stack(
+                [
+                    direction_loss(read, of(profiles)),
+                    F.mse_loss(features(pooled), of(lesson.features)),
+                    class_aware_loss(read / TEMPERATURE, of(lesson.labels), names),
+                ]
             )
             loss = terms[0] + options.feature_weight * terms[1] + options.label_weight * terms[2]
             optimizer.zero_grad()
@@ -110,32 +124,49 @@ def train_audio(
             nn.utils.clip_grad_norm_(parameters, 5.0)
             optimizer.step()
             schedule.step()
-            sums += [float(t.detach()) for t in terms]
-        direction, feature, label = sums / count
+            sums += terms.detach()
+        direction, feature, label = (sums / count).tolist()
         report(
             f"audio epoch {epoch + 1}/{options.epochs}: 1 - cosine {direction:.4f}, features {feature:.4f}, "
             f"labels {label:.4f}"
         )
-    tower.eval()
+    tower.to("cpu").eval()
+
+
+@torch.inference_mode()
+def pooled_features(tower: AudioTower, images: Images, device: torch.device) -> Floats:
+    """Features (n, f) behind the network, of whole images uint8 (n, 3, rows, frames)."""
+    tower.to(device).eval()
+    rows = [tower.pooled(decibels(image[None], tower).to(device)).cpu().numpy() for image in images]
+    tower.to("cpu")
+    return np.concatenate(rows)
+
+
+def decibels(images: Images, tower: AudioTower) -> Tensor:
+    """What `sounds.hear` stored as steps, in dB, float32 of the same shape."""
+    return torch.from_numpy(images * np.float32(DECIBEL_STEP) + np.float32(_floor(tower)))
 
 
 def crops(
-    images: NDArray[np.float16],
-    rows: NDArray[np.int64],
-    options: AudioOptions,
-    floor: float | None,
-    rng: np.random.Generator,
+    images: Images, rows: NDArray[np.int64], options: AudioOptions, tower: AudioTower, rng: np.random.Generator
 ) -> Tensor:
-    """Random stretches of these clips at random levels, partly masked, float32 (n, 3, bins, frames)."""
-    lowest = -200.0 if floor is None else floor
+    """Random stretches of these images at random levels, partly masked, dB, float32 (n, 3, bins, frames)."""
+    lowest = np.float32(_floor(tower))
     batch = np.empty((len(rows), *images.shape[1:3], options.frames), np.float32)
     for out, row in zip(batch, rows, strict=True):
         start = int(rng.integers(0, images.shape[3] - options.frames + 1))
-        out[:] = images[row, :, :, start : start + options.frames]
-        out += rng.uniform(-options.level, options.level)
+        np.multiply(images[row, :, :, start : start + options.frames], np.float32(DECIBEL_STEP), out=out)
+        out += np.float32(lowest + rng.uniform(-options.level, options.level))
         for _ in range(options.masks):
             a, length = int(rng.integers(0, options.frames)), int(rng.integers(1, options.frames // 10))
             out[:, :, a : a + length] = lowest
             a, length = int(rng.integers(0, out.shape[1])), int(rng.integers(1, out.shape[1] // 10))
             out[int(rng.integers(0, 3)), a : a + length] = lowest
     return torch.from_numpy(np.maximum(batch, lowest))
+
+
+def _floor(tower: AudioTower) -> float:
+    floor = tower.config.floor_db
+    if floor is None:
+        raise ValueError("images are stored as steps above the floor: the tower needs floor_db")
+    return floor

@@ -15,11 +15,14 @@ import click
 )
 @click.option("--output", type=click.Path(path_type=Path), default=Path("best.pt"), show_default=True)
 @click.option("--cache", type=click.Path(path_type=Path), default=Path(".cache/train"), show_default=True)
-def train(recipe: str, data: Path, output: Path, cache: Path) -> None:
+@click.option("--device", default="cpu", show_default=True, help="PyTorch's name of the device for the long part.")
+def train(recipe: str, data: Path, output: Path, cache: Path, device: str) -> None:
     """Train by RECIPE, `small` or the path of a TOML file, and write a checkpoint for mmr-export.
 
     Example: mmr train small --data ../shared/data --output best.pt
     """
+    import torch
+
     from mmr_export.train.small import Recipe, train_small
 
     started = time.monotonic()
@@ -27,4 +30,6 @@ def train(recipe: str, data: Path, output: Path, cache: Path) -> None:
     def report(line: str) -> None:
         click.echo(f"{time.monotonic() - started:6.0f} s  {line}", err=True)
 
-    train_small(data, output, Recipe.read(None if recipe == "small" else Path(recipe)), cache, report)
+    train_small(
+        data, output, Recipe.read(None if recipe == "small" else Path(recipe)), cache, torch.device(device), report
+    )

@@ -11,10 +11,11 @@
 from __future__ import annotations
 
 import gzip
+import hashlib
 import json
 import math
 import tomllib
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -24,21 +25,31 @@ import torch
 from numpy.typing import NDArray
 from PIL.Image import Image
 
-from mmr_export.data.collection import Clip, Page, Text, folds, grades_of, read_clips, read_pages, read_texts
-from mmr_export.data.teachers import AUDIOSET, MOOD_CLASSES, MUSIC, Sentences, Tagger, cached
+from mmr_export.data.collection import (
+    Clip,
+    Page,
+    Text,
+    folds,
+    grades_of,
+    read_clips,
+    read_own_texts,
+    read_pages,
+    read_texts,
+)
+from mmr_export.data.teachers import MOOD_CLASSES, MUSIC, Sentences, Tagger, cached
 from mmr_export.merges import MERGES
 from mmr_export.model import PRESETS, AudioCLIP
 from mmr_export.model.image import MobileNetV2
 from mmr_export.synth.pages import generate_page
-from mmr_export.synth.pieces import Piece, compose
-from mmr_export.train.audio_student import AudioOptions, Heard, train_audio
-from mmr_export.train.space import Examples, Space, SpaceOptions, fit_space
+from mmr_export.train.audio_student import AudioOptions, Lesson, decibels, pooled_features, train_audio
+from mmr_export.train.dialogue import fit_dialogue
+from mmr_export.train.sounds import Heard, SoundOptions, hear
+from mmr_export.train.space import Affine, Examples, Space, SpaceOptions, fit_space, follow, ridge
+from mmr_export.train.stages import is_audio, is_text, once
 from mmr_export.train.text_student import TextOptions, make_corpus, train_text
-from mmr_runtime.audio import read_windows
 from mmr_runtime.bundle import AudioSpec, ImageSpec, RankSpec
 from mmr_runtime.engine import unit_rows
 from mmr_runtime.errors import InputError, MissingFileError
-from mmr_runtime.frontend import FrontEnd
 from mmr_runtime.image import load_image, preprocess
 from mmr_runtime.moods import GENRES, MOOD_PROMPTS, MOODS
 from mmr_runtime.text import Tokenizer
@@ -57,8 +68,6 @@ PROMPTS = (
     *(f"a {m.lower()} scene" for m in MOODS),
 )
 """Seven of each kind, in the order of MOODS."""
-LEVEL = 0.1
-"""Root mean square to which every training clip is brought before it is varied."""
 
 
 @dataclass(frozen=True)
@@ -69,13 +78,14 @@ class Recipe:
     folds: int = 5
     generated_pages: int = 490
     generated_weight: float = 1.0
-    pieces: int = 700
-    clip_seconds: float = 10.0
-    tagger_share: float = 0.3
+    tagger_share: float = 0.5
     manga_weight: float = 3.0
+    other_weight: float = 0.3
     caption_weight: float = 0.05
     prompt_weight: float = 3.0
+    dialogue_strength: float = 10.0
     space: SpaceOptions = field(default_factory=SpaceOptions)
+    sounds: SoundOptions = field(default_factory=SoundOptions)
     text: TextOptions = field(default_factory=TextOptions)
     audio: AudioOptions = field(default_factory=AudioOptions)
     rank: RankSpec = field(default_factory=RankSpec)
@@ -90,7 +100,13 @@ class Recipe:
         try:
             values: dict[str, Any] = tomllib.loads((path or RECIPES / "small.toml").read_text(encoding="utf-8"))
             values.pop("kind", None)
-            parts = {"space": SpaceOptions, "text": TextOptions, "audio": AudioOptions, "rank": RankSpec}
+            parts = {
+                "space": SpaceOptions,
+                "sounds": SoundOptions,
+                "text": TextOptions,
+                "audio": AudioOptions,
+                "rank": RankSpec,
+            }
             return cls(**{k: parts[k](**v) if k in parts else v for k, v in values.items()})
         except FileNotFoundError as error:
             raise MissingFileError(f"no recipe {path}", "give the path of a TOML file") from error
@@ -98,7 +114,7 @@ class Recipe:
             raise InputError(f"{path or 'the recipe'} cannot be used: {error}", "compare recipes/small.toml") from error
 
 
-def train_small(data: Path, output: Path, recipe: Recipe, cache: Path, report: Report) -> None:
+def train_small(data: Path, output: Path, recipe: Recipe, cache: Path, device: torch.device, report: Report) -> None:
     """Train the small model and write `output` (a state dict) with its JSON file.
 
     Args:
@@ -106,10 +122,11 @@ def train_small(data: Path, output: Path, recipe: Recipe, cache: Path, report: R
         output: the checkpoint, e.g. best.pt.
         recipe: the hyperparameters.
         cache: folder for features of the teachers; they are made once.
+        device: where the audio student is trained; everything else runs on the CPU.
         report: gets a line for every step.
     """
     torch.manual_seed(recipe.seed)
-    pages, clips, texts = read_pages(data), read_clips(data), read_texts(data)
+    pages, clips, texts = read_pages(data), read_clips(data), [*read_texts(data), *read_own_texts()]
     model = AudioCLIP(CONFIG)
     load_trunk(model, data / "teachers" / "mobilenet_v2" / "weights.npz")
     sentences = Sentences()
@@ -118,34 +135,52 @@ def train_small(data: Path, output: Path, recipe: Recipe, cache: Path, report: R
 
     sheet = _page_sheet(model, pages, sentences, recipe, cache)
     report("read the pages")
-    sound = _hear(data, clips, recipe, cache)
-    report(f"heard {len(clips)} clips and {recipe.pieces} pieces")
+    heard = hear(data, clips, recipe.sounds, CONFIG, cache)
+    report(f"heard {len(heard.images)} sounds")
     trained = [t for t in texts if not t.validation]
     reading = _read_texts(trained, sheet, sentences, recipe)
     real = np.flatnonzero([not c.validation for c in clips])
-    clip_examples = _clip_examples(clips, sound, Tagger(data).labels, sentences, recipe)
+    clip_examples = _clip_examples(clips, heard, Tagger(data).labels, sentences, recipe)
     space = fit_space(sheet.examples, clip_examples[real], reading.examples, recipe.space)
 
     _set_page_head(model, sheet, space)
     corpus = make_corpus(_all_lines(trained, pages), token_words(), recipe.text)
     said = cached(cache, "corpus", "\n".join(corpus), lambda: sentences.embed(corpus))
     report(f"{len(corpus)} texts for the text student")
-    train_text(model, tokenizer, corpus, reading.place(space, said), recipe.text, report)
-
-    prompts = reading.place(space, sentences.embed(MOOD_PROMPTS))
-    heard = Heard(
-        images=sound.images,
-        targets=space.clip(sound.features).astype(np.float32),
-        features=sound.features.astype(np.float32),
-        moods=_profiles(clips, sound).astype(np.float32),
+    places = reading.place(space, said)
+    key = f"{recipe.text} {CONFIG.text} {_digest(places)}"
+    once(
+        model,
+        is_text,
+        cache,
+        "text-tower",
+        key,
+        lambda: train_text(model, tokenizer, corpus, places, recipe.text, report),
     )
-    rows = np.concatenate([real, np.arange(len(clips), len(heard.targets))])
-    train_audio(model, heard, rows, prompts, recipe.audio, report)
+
+    lesson = _lesson(clips, heard, clip_examples[real], recipe)
+    rows = np.concatenate([real, np.arange(len(clips), len(heard.images))])
+    key = f"{heard.key} {recipe.audio} {_digest(lesson.moods)} {_digest(lesson.labels)}"
+    once(
+        model,
+        is_audio,
+        cache,
+        "audio-tower",
+        key,
+        lambda: train_audio(model.audio, lesson, rows, recipe.audio, device, report),
+    )
+    pooled = pooled_features(model.audio, heard.images, device).astype(np.float64)
+    set_linear(model.audio.fc, follow(pooled[rows], space.clip(heard.features[rows]), recipe.space))
 
     held_out = _held_out_pages(pages, sheet, clip_examples[real], reading.examples, recipe)
-    sidecar = _sidecar(model, tokenizer, held_out, sound.images[real], trained, recipe)
+    sidecar = _sidecar(model, tokenizer, held_out, heard.images[real], trained, recipe)
     _write(model, sidecar, output)
     report(f"wrote {output}")
+
+
+def _digest(values: NDArray[np.float32]) -> str:
+    """Of values rounded far above what two machines differ by."""
+    return hashlib.sha256(np.round(values, 3).tobytes()).hexdigest()
 
 
 # -- features ---------------------------------------------------------------------------------------------------------
@@ -158,16 +193,6 @@ class Sheet:
     examples: Examples
     mean: Floats
     std: Floats
-
-
-@dataclass(frozen=True, eq=False)
-class Sound:
-    """Clips, then generated pieces: dB images (n, 3, rows, frames), the tagger's features and logits, piece grades."""
-
-    images: NDArray[np.float16]
-    features: Floats
-    logits: Floats
-    piece_moods: Floats
 
 
 @dataclass(frozen=True, eq=False)
@@ -228,7 +253,7 @@ def _page_sheet(model: AudioCLIP, pages: Sequence[Page], sentences: Sentences, r
         group = kind == k
         features[group] = (raw[group] - raw[group].mean(axis=0)) / _spread(raw[group])
         moods[group] -= moods[group].mean(axis=0)
-    weights = np.array([1.0, recipe.manga_weight, recipe.generated_weight])[kind]
+    weights = np.array([recipe.other_weight, recipe.manga_weight, recipe.generated_weight])[kind]
     examples = Examples(features, moods / moods.std(), np.asarray(meaning, np.float64), weights)
     return Sheet(examples, raw[kind == 1].mean(axis=0), _spread(raw[kind == 1]))
 
@@ -237,62 +262,17 @@ def _spread(rows: Floats) -> Floats:
     return np.asarray(rows.std(axis=0) + 1e-2)
 
 
-def _hear(data: Path, clips: Sequence[Clip], recipe: Recipe, cache: Path) -> Sound:
-    key = "\n".join(str(c.path) for c in clips) + f"{recipe.pieces} {recipe.clip_seconds} {CONFIG.audio}"
-    tagger = Tagger(data)
-    seeds = range(recipe.pieces)
-
-    def tag() -> NDArray[np.float32]:
-        tags = tagger.tag([levelled(s) for s in _samples(clips, seeds, tagger.rate, recipe)])
-        return np.concatenate([tags.logits, tags.features], axis=1)
-
-    both = np.asarray(cached(cache, "tags", key, tag), np.float64)
-    images = cached(cache, "images", key, lambda: _images(_samples(clips, seeds, 44100, recipe)))
-    logits = both[:, :AUDIOSET]
-    features = np.concatenate([both[:, AUDIOSET:], logits / 3], axis=1)
-    recorded = features[: len(clips)]
-    features = (features - recorded.mean(axis=0)) / (recorded.std(axis=0) + 1e-3)
-    moods = cached(cache, "piece-moods", key, lambda: np.array([_piece(s, 8000, recipe).moods for s in seeds]))
-    return Sound(images, features, logits, np.asarray(moods, np.float64))
-
-
-def _samples(clips: Sequence[Clip], seeds: Sequence[int], rate: int, recipe: Recipe) -> Iterator[NDArray[np.float32]]:
-    length = round(rate * recipe.clip_seconds)
-    spec = AudioSpec(sample_rate=rate, window_samples=length)
-    for clip in clips:
-        # A clip that is shorter, or cannot be decoded whole, is repeated.
-        yield np.resize(read_windows(clip.path, windows=1, spec=spec).samples[0], length)
-    for seed in seeds:
-        yield np.resize(_piece(seed, rate, recipe).samples, length)
-
-
-def _piece(seed: int, rate: int, recipe: Recipe) -> Piece:
-    return compose(seed, mood=MOODS[seed % len(MOODS)], seconds=recipe.clip_seconds, sample_rate=rate)
-
-
-def levelled(samples: NDArray[np.float32]) -> NDArray[np.float32]:
-    """The samples at the root mean square of all training clips, cut off at full scale."""
-    rms = max(float(np.sqrt(np.mean(samples**2))), 1e-5)
-    return np.asarray(np.clip(samples * np.float32(LEVEL / rms), -1, 1), np.float32)
-
-
-def _images(samples: Iterator[NDArray[np.float32]]) -> NDArray[np.float16]:
-    tower = AudioCLIP(CONFIG).audio
-    spec = AudioSpec(floor_db=CONFIG.audio.floor_db)
-    front_end = FrontEnd.from_arrays(tower.front_end_arrays(), spec)
-    return np.stack([front_end(levelled(s)[None])[0].astype(np.float16) for s in samples])
-
-
 def _clip_examples(
-    clips: Sequence[Clip], sound: Sound, names: Sequence[str], sentences: Sentences, recipe: Recipe
+    clips: Sequence[Clip], heard: Heard, names: Sequence[str], sentences: Sentences, recipe: Recipe
 ) -> Examples:
-    logits = sound.logits[: len(clips)]
+    logits = heard.logits[: len(clips)]
+    mood_logits = logits[:, MOOD_CLASSES]
     trust = np.array([c.trust for c in clips])
-    meaning = sentences.embed([", ".join(tag_words(row, names)) + " music" for row in _standard(logits)])
+    meaning = sentences.embed([", ".join(tag_words(row, names)) + " music" for row in _standard(logits, logits)])
     share = recipe.tagger_share
-    moods = (1 - share) * _intent(clips) + share * _tagged(sound.logits[: len(clips), MOOD_CLASSES])
+    moods = (1 - share) * _intent(clips) + share * _tagged(mood_logits, mood_logits)
     weights = np.where(trust > 0, trust + share * 0.3, share * 0.3)
-    return Examples(sound.features[: len(clips)], moods, meaning.astype(np.float64), weights)
+    return Examples(heard.features[: len(clips)], moods, meaning.astype(np.float64), weights)
 
 
 def _intent(clips: Sequence[Clip]) -> Floats:
@@ -303,14 +283,14 @@ def _intent(clips: Sequence[Clip]) -> Floats:
     return np.where(known[:, None], centred, 0.0)
 
 
-def _tagged(mood_logits: Floats) -> Floats:
+def _tagged(mood_logits: Floats, collection: Floats) -> Floats:
     """The tagger's mood profile: standardised over the collection, less what all moods share (how musical it is)."""
-    z = _standard(mood_logits)
+    z = _standard(mood_logits, collection)
     return np.asarray(z - z.mean(axis=1, keepdims=True))
 
 
-def _standard(rows: Floats) -> Floats:
-    return np.asarray((rows - rows.mean(axis=0)) / (rows.std(axis=0) + 1e-6))
+def _standard(rows: Floats, collection: Floats) -> Floats:
+    return np.asarray((rows - collection.mean(axis=0)) / (collection.std(axis=0) + 1e-6))
 
 
 def tag_words(standard: Floats, names: Sequence[str], count: int = 8) -> list[str]:
@@ -319,11 +299,23 @@ def tag_words(standard: Floats, names: Sequence[str], count: int = 8) -> list[st
     return [names[MUSIC.start + int(i)].lower() for i in np.argsort(-music, kind="stable")[:count]]
 
 
-def _profiles(clips: Sequence[Clip], sound: Sound) -> Floats:
-    """Mood profiles (n, 7) of clips and pieces for the contrastive loss: intent where known, else the tagger's."""
-    known = np.array([c.trust > 0 for c in clips])[:, None]
-    recorded = np.where(known, _intent(clips), _tagged(sound.logits[: len(clips), MOOD_CLASSES]))
-    return np.concatenate([recorded, _standard(sound.piece_moods)])
+def _lesson(clips: Sequence[Clip], heard: Heard, examples: Examples, recipe: Recipe) -> Lesson:
+    """What the student learns: the teacher's features and moods, and labels: intent, a piece's grades, or tags."""
+    mood_logits = heard.logits[:, MOOD_CLASSES]
+    labels = _tagged(mood_logits, mood_logits[: len(clips)])
+    known = np.array([c.trust > 0 for c in clips])
+    labels[: len(clips)][known] = _intent(clips)[known]
+    varied = heard.clip >= 0
+    labels[varied] = labels[heard.clip[varied]]
+    pieces = slice(len(clips), len(clips) + len(heard.piece_moods))
+    labels[pieces] = _standard(heard.piece_moods, heard.piece_moods)
+    teacher = ridge(examples.features, examples.moods, examples.weights, recipe.space.clip_strength)
+    return Lesson(
+        images=heard.images,
+        features=heard.features.astype(np.float32),
+        moods=(heard.features @ teacher).astype(np.float32),
+        labels=labels.astype(np.float32),
+    )
 
 
 def _read_texts(texts: Sequence[Text], sheet: Sheet, sentences: Sentences, recipe: Recipe) -> Reading:
@@ -331,11 +323,19 @@ def _read_texts(texts: Sequence[Text], sheet: Sheet, sentences: Sentences, recip
     prompts = sentences.embed(PROMPTS).astype(np.float64)
     captions = sheet.examples.meaning
     centre = np.concatenate([written, captions]).mean(axis=0)
-    grades, ideal = grades_of(texts), np.tile(3 * np.eye(len(MOODS)), (len(PROMPTS) // len(MOODS), 1))
-    moods = np.concatenate([grades - grades.mean(axis=0), sheet.examples.moods, ideal - ideal.mean(axis=0)])
+    grades, ideal = _centred_grades(texts), np.tile(3 * np.eye(len(MOODS)), (len(PROMPTS) // len(MOODS), 1))
+    moods = np.concatenate([grades, sheet.examples.moods, ideal - ideal.mean(axis=0)])
     weights = np.repeat([1.0, recipe.caption_weight, recipe.prompt_weight], [len(texts), len(captions), len(PROMPTS)])
     vectors = np.concatenate([written, captions, prompts])
     return Reading(Examples(vectors - centre, moods / moods.std(), vectors, weights), centre)
+
+
+def _centred_grades(texts: Sequence[Text]) -> Floats:
+    """Grades less the mean of their author and kind: each has another mix of moods, which is not the text's."""
+    grades, sources = grades_of(texts), np.array([f"{t.kind} {t.own}" for t in texts])
+    for source in np.unique(sources):
+        grades[sources == source] -= grades[sources == source].mean(axis=0)
+    return grades
 
 
 def _all_lines(texts: Sequence[Text], pages: Sequence[Page]) -> list[str]:
@@ -353,6 +353,13 @@ def token_words() -> list[str]:
 
 
 # -- the checkpoint ---------------------------------------------------------------------------------------------------
+
+
+def set_linear(layer: torch.nn.Linear, head: Affine) -> None:
+    """Give a layer the weight and bias of `head`."""
+    with torch.no_grad():
+        layer.weight.copy_(torch.from_numpy(head.weight.T))
+        layer.bias.copy_(torch.from_numpy(head.bias))
 
 
 def _set_page_head(model: AudioCLIP, sheet: Sheet, space: Space) -> None:
@@ -385,30 +392,39 @@ def _sidecar(
     model: AudioCLIP,
     tokenizer: Tokenizer,
     pages: NDArray[np.float32],
-    images: NDArray[np.float16],
+    images: NDArray[np.uint8],
     texts: Sequence[Text],
     recipe: Recipe,
 ) -> dict[str, Any]:
     """What the exporter must know beside the weights: conventions, calibration, the reference set, rank parameters."""
 
     def read(lines: Sequence[str]) -> NDArray[np.float32]:
-        rows = [model.encode_text(torch.from_numpy(tokenizer.tokens([p]))) for p in lines]
+        rows = [model.encode_text(torch.from_numpy(tokenizer.tokens([tokenizer.pieces(p)[0]]))) for p in lines]
         return unit_rows(torch.cat(rows).numpy())
 
     start = (images.shape[3] - AudioSpec().frames) // 2
-    middle = images[..., start : start + AudioSpec().frames].astype(np.float32)
-    heard = unit_rows(np.concatenate([model.encode_db(torch.from_numpy(i[None])).numpy() for i in middle]))
+    middle = images[..., start : start + AudioSpec().frames]
+    heard = unit_rows(np.concatenate([model.encode_db(decibels(i[None], model.audio)).numpy() for i in middle]))
     prompts = read(MOOD_PROMPTS)
-    vectors = {"image": pages, "audio": heard, "text": read([tokenizer.pieces(t.text)[0] for t in texts])}
+    vectors = {"image": pages, "audio": heard, "text": read([t.text for t in texts if t.kind != "dialogue"])}
     cosines = {name: v @ prompts.T for name, v in vectors.items()}
+    spoken = [t for t in texts if t.kind == "dialogue"]
+    dialogue = fit_dialogue(
+        np.stack([read(t.lines).mean(axis=0) for t in spoken]).astype(np.float64),
+        _centred_grades(spoken),
+        [t.group for t in spoken],
+        recipe.dialogue_strength,
+    )
+    calibration = {n: [c.mean(axis=0).tolist(), c.std(axis=0).tolist()] for n, c in cosines.items()}
     return {
-        "id": "mmr-small-1",
+        "id": "mmr-small-2",
         "licence": "Apache-2.0",
         "config": CONFIG.to_dict(),
         "image": asdict(IMAGE),
         "audio": {"amplitude": "int16", "floor_db": CONFIG.audio.floor_db},
         "rank": asdict(recipe.rank),
-        "calibration": {n: [c.mean(axis=0).tolist(), c.std(axis=0).tolist()] for n, c in cosines.items()},
+        "calibration": {**calibration, "dialogue": dialogue.calibration.tolist()},
+        "directions": {"dialogue": dialogue.directions.tolist()},
         "reference": {name: vectors[name][:256].tolist() for name in ("image", "audio")},
     }
 

@@ -34,13 +34,15 @@ class SpaceOptions:
         page_strength: ridge of the page head, per standardised feature.
         clip_strength: ridge of the clip head.
         text_strength: ridge of the text head.
+        student_strength: ridge of the audio student's head on its own features.
     """
 
     size: int = 256
     mood_share: float = 0.7
     page_strength: float = 3e4
-    clip_strength: float = 300.0
+    clip_strength: float = 1000.0
     text_strength: float = 1.0
+    student_strength: float = 300.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -89,6 +91,14 @@ def ridge(x: Floats, y: Floats, weights: Floats, strength: float) -> Floats:
 
 
 @dataclass(frozen=True, eq=False)
+class Affine:
+    """A linear map with bias: weight (f, size), bias (size,)."""
+
+    weight: Floats
+    bias: Floats
+
+
+@dataclass(frozen=True, eq=False)
 class Space:
     """The three heads. Pages and clips have heads on their own features, texts on sentence vectors."""
 
@@ -127,9 +137,29 @@ def _fit_head(examples: Examples, basis: tuple[Floats, Floats], strength: float,
     meaning = (examples.meaning - mean) @ directions
     mood = ridge(examples.features, examples.moods, examples.weights, strength)
     sense = ridge(examples.features, meaning, np.maximum(examples.weights, 1e-6), strength)
-    # Ridge shrinks, and each modality by another amount: both blocks are brought to a common spread.
-    spread = np.maximum((examples.features @ mood).std(axis=0), 1e-6)
-    length = np.sqrt(((examples.features @ sense) ** 2).sum(axis=1).mean())
+    return Head(_balanced(examples.features, np.concatenate([mood, sense], axis=1), options))
+
+
+def follow(features: Floats, targets: Floats, options: SpaceOptions) -> Affine:
+    """The head of a student: its own features (n, f) to where its teacher places the same items, unit rows (n, size).
+
+    The bias makes the mean item the middle of the space, as it is for the teacher's standardised features.
+    """
+    mean, spread = features.mean(axis=0), features.std(axis=0) + 1e-4
+    standard = (features - mean) / spread
+    weight = ridge(standard, targets - targets.mean(axis=0), np.ones(len(features)), options.student_strength)
+    weight = _balanced(standard, weight, options) / spread[:, None]
+    return Affine(weight, -mean @ weight)
+
+
+def _balanced(features: Floats, weight: Floats, options: SpaceOptions) -> Floats:
+    """The weight (f, size) with both blocks at their share of the length.
+
+    Ridge shrinks, and each modality by another amount: both blocks are brought to a common spread.
+    """
+    rows = features @ weight
+    spread = np.maximum(rows[:, :MOOD_COUNT].std(axis=0), 1e-6)
+    length = max(np.sqrt((rows[:, MOOD_COUNT:] ** 2).sum(axis=1).mean()), 1e-6)
     a = np.sqrt(options.mood_share / MOOD_COUNT)
     b = np.sqrt(1 - options.mood_share)
-    return Head(np.concatenate([mood * (a / spread), sense * (b / max(length, 1e-6))], axis=1))
+    return np.concatenate([weight[:, :MOOD_COUNT] * (a / spread), weight[:, MOOD_COUNT:] * (b / length)], axis=1)
