@@ -7,7 +7,7 @@ TORCH_INDEX ?=
 .PHONY: demo test bench lint format clean
 
 demo: .venv-demo/ready
-	.venv-demo/bin/mmr-infer demo/pages/scary.png --library demo/songs --index demo/index --moods
+	.venv-demo/bin/mmr-infer demo/pages/sad.png --library demo/songs --index demo/index --moods
 
 .venv-demo/ready: pyproject.toml $(wildcard mmr_runtime/*.py)
 	$(PYTHON) -m venv .venv-demo

@@ -18,7 +18,8 @@ from host import store
 from mmr_export.data.collection import grades_of, read_clips, read_pages
 from mmr_export.evaluate import metrics
 from mmr_runtime import Engine
-from mmr_runtime.rank import Query, Ranker, top
+from mmr_runtime.rank import top
+from mmr_runtime.soundtrack.affinity import affinities, page_moods
 
 
 @click.command()
@@ -35,10 +36,8 @@ def main(data: Path, model: str) -> None:
         songs = np.stack([engine.embed_audio(c.path).vector for c in clips])
         intended = grades_of(clips) > 0
         shares = intended / intended.sum(axis=1, keepdims=True)
-        rows = [
-            _measure(engine, pages, songs, grades, shares, direct, temperature, correct)
-            for direct, temperature, correct in itertools.product((0.0, 0.3, 0.6, 1.0), (0.5, 1.0, 2.0), (False, True))
-        ]
+        grid = itertools.product((0.0, 0.3, 0.6), (0.5, 1.0, 2.0), (0.0, 0.5, 1.0))
+        rows = [_measure(engine, pages, songs, grades, shares, *values) for values in grid]
     rows.sort(key=lambda r: -r["P@5"])
     path = store("rank_parameters", {"model": engine.model_id, "pages": len(grades), "songs": len(clips), "grid": rows})
     for row in rows:
@@ -47,20 +46,22 @@ def main(data: Path, model: str) -> None:
 
 
 def _measure(
-    engine: Engine, pages: Any, songs: Any, grades: Any, shares: Any, direct: float, temperature: float, correct: bool
+    engine: Engine, pages: Any, songs: Any, grades: Any, shares: Any, direct: float, temperature: float, hubs: float
 ) -> dict[str, Any]:
     manifest = engine.bundle.manifest
-    spec = replace(manifest.rank, form="blend", direct_weight=direct, temperature=temperature, correct_hubs=correct)
+    spec = replace(manifest.rank, form="blend", direct_weight=direct, temperature=temperature, hub_correction=hubs)
     engine.bundle.manifest = replace(manifest, rank=spec)
-    ranker = Ranker(engine, songs, "audio")
     names = [f"{i:04d}" for i in range(len(songs))]
-    ranked = np.stack([top(ranker.scores(Query("image", p[None])), names, len(names)) for p in pages])
+    # The pages stand in no order: each is read within all of them, without neighbours.
+    moods = page_moods(engine, pages, neighbour_weight=0)
+    scores = affinities(engine, pages, moods, songs, neighbour_weight=0)
+    ranked = np.stack([top(row, names, len(names)) for row in scores])
     engine.bundle.manifest = manifest
     precision, chance = metrics.precision_at(grades, shares, ranked)
     return {
         "direct_weight": direct,
         "temperature": temperature,
-        "correct_hubs": correct,
+        "hub_correction": hubs,
         "P@5": precision,
         "chance": chance,
         "gain": metrics.choice_gain(grades, shares, ranked[:, 0]),

@@ -137,14 +137,15 @@ class RankSpec:
         direct_weight: weight of the direct part in `blend`, in 0..1, both parts standardised.
         text_weight: weight of a page's dialogue beside its image, in 0..1.
         temperature: sharpness of the mood posteriors (softmax over standardised mood scores).
-        correct_hubs: subtract each song's mean over the reference set and divide by its spread.
+        hub_correction: share of each song's mean score over the reference set that is subtracted before the score is
+            divided by its spread there, in 0..1; 0 leaves scores as they are.
     """
 
     form: Literal["direct", "text", "blend"] = "direct"
     direct_weight: float = 0.5
     text_weight: float = 0.5
     temperature: float = 1.0
-    correct_hubs: bool = False
+    hub_correction: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -297,7 +298,10 @@ def _check(manifest: Manifest) -> None:
         all(math.isfinite(x) for x in numbers) and min(image.std) > 0, "a number is not finite, or a std not positive"
     )
     _require(set(manifest.logit_scales) == set(SCALES), f"logit_scales must name {', '.join(SCALES)}")
-    _require(all(0 <= w <= 1 for w in (rank.direct_weight, rank.text_weight)), "a weight of rank is not in 0..1")
+    _require(
+        all(0 <= w <= 1 for w in (rank.direct_weight, rank.text_weight, rank.hub_correction)),
+        "a weight of rank is not in 0..1",
+    )
     for name, facts in manifest.files.items():
         if not _FILE_NAME.fullmatch(name) or name == MANIFEST:
             raise BundleError(f"the bundle lists the file {name!r:.80}, which would leave its folder", _AGAIN)
@@ -402,8 +406,8 @@ class Bundle:
 
         Returns:
             unit rows (n, d) for each label set under its name; where the model brings them, also
-            `calibration_{image,audio,text,dialogue}` (2, 7), mean and spread of mood cosines, `directions_dialogue`
-            (7, d), what takes the place of the mood prompts for spoken lines, and `reference_{image,...}` (r, d), unit
+            `calibration_{image,audio,text,dialogue}` (2, 7), mean and spread of mood cosines, `directions_{image,...}`
+            (7, d), what takes the place of the mood prompts there, and `reference_{image,...}` (r, d), unit
             rows. All float32.
 
         Raises:
@@ -421,9 +425,10 @@ class Bundle:
             raise BundleError(f"cannot read {path}: {error}", _AGAIN) from error
         size = self.manifest.embedding_size
         shapes = {name: (len(labels.names), size) for name, labels in self.manifest.labels.items()}
-        wanted = {"directions_dialogue": (7, size), **shapes}
         for name, array in arrays.items():
-            shape = (2, 7) if name.startswith("calibration_") else wanted.get(name, (array.size // size, size))
+            shape = shapes.get(name, (array.size // size, size))
+            if name.startswith(("calibration_", "directions_")):
+                shape = (2, 7) if name.startswith("calibration_") else (7, size)
             if array.dtype != np.float32 or array.shape != shape or not np.isfinite(array).all():
                 raise BundleError(f"{path}: {name} is not float32 {shape} of finite numbers", _AGAIN)
         for name in sorted(set(shapes) - set(arrays)):

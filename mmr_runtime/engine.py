@@ -233,9 +233,10 @@ class Engine:
     def mood_scores(self, vectors: Floats, source: Source) -> Floats:
         """How strongly each mood is present, before it is turned into a share.
 
-        Cosines with the mood prompts, standardised per mood over the bundle's reference set; where the bundle has none
-        (AudioCLIP's own weights), cosine times the logit scale, as AudioCLIP does. What people say names a mood in
-        another way than what describes it: for dialogue a bundle may hold directions of its own.
+        Cosines with the bundle's mood directions for this source, or where it has none with the mood prompts;
+        standardised per mood over the bundle's reference set. Where the bundle has neither (AudioCLIP's own weights),
+        cosine times the logit scale, as AudioCLIP does. A bundle may know dialogue apart from other text: what people
+        say names a mood in another way than what describes it.
 
         Args:
             vectors: float32 (n, d), unit rows.
@@ -247,7 +248,9 @@ class Engine:
         stored = self._open_labels()
         if source == "dialogue" and "directions_dialogue" not in stored:
             source = "text"
-        directions = stored["directions_dialogue"] if source == "dialogue" else self.label_vectors("mood")
+        directions = stored.get(f"directions_{source}")
+        if directions is None:
+            directions = self.label_vectors("mood")
         cosines = np.atleast_2d(vectors) @ directions.T
         calibration = stored.get(f"calibration_{source}")
         if calibration is None:

@@ -1,17 +1,17 @@
 """Vectors become an order (DESIGN section 9).
 
 Three forms. `direct`: cosine of query and item times the logit scale, as AudioCLIP. `text`: through the hinge, as in
-the paper: the mood shares of both sides compared. `blend`: both, weighted.
+the paper: how strongly the item has the moods of the query. `blend`: both, weighted.
 
 In a space whose modalities were only ever tied through text, raw scores have hubs: items that win for every query. What
-is known without the query corrects that: an item's mean score over a reference set of queries is subtracted, and its
-spread divided by (z-scoring by item; cf. Dinu et al. 2015, "Improving zero-shot learning by mitigating the hubness
-problem").
+is known without the query corrects that. Items are compared within their library: their mood scores are standardised
+over it. And of an item's score its mean over a reference set of queries is subtracted, in part, and its spread divided
+by (cf. Dinu et al. 2015, "Improving zero-shot learning by mitigating the hubness problem").
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, cast
 
@@ -29,7 +29,10 @@ _PAIR_SCALE = {
     frozenset(("text", "audio")): "audio_text",
     frozenset(("image", "text")): "image_text",
 }
-_LEAST_SPREAD = 1e-3
+_SPREAD_FLOOR = 0.1
+"""Of the spread of all scores, added to an item's own: an item that scores nearly the same always must not win so."""
+PRIOR = 15.0
+"""How many items of the reference count beside those at hand."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -65,44 +68,59 @@ class Ranker:
         self._items = items
         self._modality: Modality = modality
         self._spec = engine.bundle.manifest.rank
-        self._moods: Floats | None = None
+        self._scores: Floats | None = None
         self._hubs: dict[tuple[str, str], tuple[Floats, Floats]] = {}
 
     def scores(self, query: Query) -> Floats:
         """One score an item, float32 (n,); higher is better."""
         if not len(self._items):
             return np.zeros(0, np.float32)
-        form = self._spec.form
-        if form == "direct":
-            return self._corrected("direct", query)
-        if form == "text":
-            return self._corrected("text", query)
+        vector = query.vectors.mean(axis=0)
+        direct: Floats = self._items @ vector * self._scale(query.modality)
+        if query.text is not None and len(query.text):
+            w = np.float32(self._spec.text_weight)
+            direct = (1 - w) * direct + w * (self._items @ query.text.mean(axis=0) * self._scale("text"))
+        return self._in_form(
+            lambda: self._corrected("direct", direct, query.modality),
+            lambda: self._corrected("text", self._item_scores() @ query_moods(self._engine, query), query.modality),
+        )
+
+    def affinities(self, vectors: Floats, shares: Floats, modality: Modality) -> Floats:
+        """Scores of many queries whose moods are known from elsewhere.
+
+        Args:
+            vectors: float32 (q, d), one query a row.
+            shares: float32 (q, 7), mood shares of the queries; rows sum to 1.
+            modality: what the vectors were made from; chooses the reference set.
+
+        Returns:
+            float32 (q, n), in the bundle's form.
+        """
+        return self._in_form(
+            lambda: self._corrected("direct", vectors @ self._items.T * self._scale(modality), modality),
+            lambda: self._corrected("text", shares @ self._item_scores().T, modality),
+        )
+
+    def _in_form(self, direct: Callable[[], Floats], text: Callable[[], Floats]) -> Floats:
+        if self._spec.form == "direct":
+            return direct()
+        if self._spec.form == "text":
+            return text()
         w = np.float32(self._spec.direct_weight)
-        return cast("Floats", w * self._corrected("direct", query) + (1 - w) * self._corrected("text", query))
+        return cast("Floats", w * direct() + (1 - w) * text())
 
-    def moods(self) -> Floats:
-        """Mood shares of the items, float32 (n, 7)."""
-        if self._moods is None:
-            self._moods = self._engine.moods(self._items, self._modality)
-        return self._moods
+    def _item_scores(self) -> Floats:
+        if self._scores is None:
+            scores = standardise(self._engine.mood_scores(self._items, self._modality).astype(np.float64))
+            self._scores = scores.astype(np.float32)
+        return self._scores
 
-    def _corrected(self, form: str, query: Query) -> Floats:
-        raw = self._text(query) if form == "text" else self._direct(query)
-        if not self._spec.correct_hubs:
+    def _corrected(self, form: str, raw: Floats, modality: Modality) -> Floats:
+        share = np.float32(self._spec.hub_correction)
+        if not share:
             return raw
-        mean, spread = self._hub(form, query.modality)
-        return cast("Floats", (raw - mean) / spread)
-
-    def _direct(self, query: Query) -> Floats:
-        score = self._items @ query.vectors.mean(axis=0) * self._scale(query.modality)
-        if query.text is None or not len(query.text):
-            return cast("Floats", score)
-        w = np.float32(self._spec.text_weight)
-        spoken = self._items @ query.text.mean(axis=0) * self._scale("text")
-        return cast("Floats", (1 - w) * score + w * spoken)
-
-    def _text(self, query: Query) -> Floats:
-        return cast("Floats", self.moods() @ query_moods(self._engine, query))
+        mean, spread = self._hub(form, modality)
+        return cast("Floats", (raw - share * mean) / spread)
 
     def _scale(self, modality: str) -> np.float32:
         name = _PAIR_SCALE.get(frozenset((modality, self._modality)), "image_text")
@@ -118,10 +136,22 @@ class Ranker:
                 if form == "direct":
                     scores = self._items @ reference.T * self._scale(modality)
                 else:
-                    scores = self.moods() @ self._engine.moods(reference, modality).T
-                spread = np.maximum(scores.std(axis=1), _LEAST_SPREAD)
-                self._hubs[form, modality] = scores.mean(axis=1), spread
+                    scores = self._item_scores() @ self._engine.moods(reference, modality).T
+                spread = scores.std(axis=1) + np.float32(_SPREAD_FLOOR) * scores.std()
+                self._hubs[form, modality] = scores.mean(axis=1), np.maximum(spread, np.float32(1e-6))
         return self._hubs[form, modality]
+
+
+def standardise(scores: NDArray[np.float64], prior: float = PRIOR) -> NDArray[np.float64]:
+    """Scores (n, k) less their mean and divided by their spread, both drawn towards 0 and 1.
+
+    Mean and spread are those of the n items together with `prior` items of mean 0 and spread 1, which is what the
+    reference set has.
+    """
+    count = len(scores) + prior
+    mean = scores.sum(axis=0) / count
+    square = ((scores**2).sum(axis=0) + prior) / count
+    return np.asarray((scores - mean) / np.sqrt(np.maximum(square - mean**2, 1e-6)))
 
 
 def query_moods(engine: Engine, query: Query) -> Floats:

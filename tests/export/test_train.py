@@ -31,7 +31,7 @@ from mmr_export.train.dialogue import fit_dialogue
 from mmr_export.train.losses import class_aware_loss, direction_loss
 from mmr_export.train.small import Recipe, token_words
 from mmr_export.train.sounds import Sound, SoundOptions, Voice, make_sounds
-from mmr_export.train.space import Examples, SpaceOptions, fit_space, follow, ridge
+from mmr_export.train.space import Examples, Head, SpaceOptions, fit_space, follow, ridge
 from mmr_export.train.stages import is_audio, is_text, once
 from mmr_export.train.text_student import TextOptions, make_corpus, train_text
 from mmr_runtime.errors import InputError, MissingFileError
@@ -282,16 +282,28 @@ def test_a_mixture_holds_both() -> None:
 # -- heads and stages -------------------------------------------------------------------------------------------------
 
 
+def test_a_weak_vector_stays_weak_at_unit_length() -> None:
+    head = Head(np.eye(8)[:, :7])
+    features = np.array([[2.0, 0, 0, 0, 0, 0, 0, 0], [0.1, 0, 0, 0, 0, 0, 0, 0]])
+    strong, weak = head(features)
+    np.testing.assert_allclose(np.linalg.norm([strong, weak], axis=1), 1)
+    assert strong[0] > 0.8 > 0.2 > weak[0] > 0
+    affine = head.affine()
+    rows = features @ affine.weight + affine.bias
+    np.testing.assert_allclose(rows / np.linalg.norm(rows, axis=1, keepdims=True), head(features))
+
+
 def test_a_student_follows_its_teacher_into_the_space() -> None:
     rng = np.random.default_rng(0)
-    hidden = rng.standard_normal((300, 10))
-    targets = hidden @ rng.standard_normal((10, 16))
-    targets /= np.linalg.norm(targets, axis=1, keepdims=True)
-    features = 5 + hidden @ rng.standard_normal((10, 40))
-    head = follow(features, targets, SpaceOptions(size=16, student_strength=1.0))
+    heard = rng.standard_normal((300, 10))
+    teacher = Head(rng.standard_normal((10, 15)) / 10)
+    features = 5 + heard @ rng.standard_normal((10, 40))
+    head = follow(features, teacher, heard, SpaceOptions(size=16, student_strength=1.0))
     placed = features @ head.weight + head.bias
     placed /= np.linalg.norm(placed, axis=1, keepdims=True)
-    assert (placed * targets).sum(axis=1).mean() > 0.9
+    assert placed.shape == (300, 16)
+    content, targets = placed[:, :-1], teacher(heard)[:, :-1]
+    assert np.corrcoef(content.ravel(), targets.ravel())[0, 1] > 0.9
 
 
 def test_dialogue_directions_find_the_mood_and_are_calibrated_on_unseen_stories() -> None:

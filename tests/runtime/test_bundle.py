@@ -466,6 +466,7 @@ def test_the_cache_is_per_bundle(folder: Path, tmp_path: Path) -> None:
         ({"mood": np.zeros((7, SIZE))}, "mood is not float32"),
         ({"mood": np.full((7, SIZE), np.nan, np.float32)}, "mood is not float32"),
         ({"calibration_image": np.zeros((2, 6), np.float32)}, "calibration_image is not"),
+        ({"directions_image": np.zeros((6, SIZE), np.float32)}, "directions_image is not"),
         ({"reference_image": np.zeros((3, SIZE + 1), np.float32)}, "reference_image is not"),
         ({"mood": None}, "lacks the label set mood"),
         ({"mood": np.array([{}], object)}, "cannot read"),

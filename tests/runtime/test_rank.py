@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from mmr_runtime.engine import Engine, unit_rows
 from mmr_runtime.errors import UsageError
 from mmr_runtime.moods import MOODS
-from mmr_runtime.rank import Query, Ranker, query_moods, reasons, top
+from mmr_runtime.rank import Query, Ranker, query_moods, reasons, standardise, top
 
 SCALES = {"image_text": 10.0, "audio_image": 20.0, "audio_text": 5.0}
 
@@ -45,11 +45,14 @@ def test_a_text_query_takes_the_scale_of_its_pair() -> None:
     np.testing.assert_allclose(scores, 5 * songs @ words[0], rtol=1e-5)
 
 
-def test_text_form_compares_mood_shares() -> None:
+def test_text_form_weighs_the_songs_moods_by_the_pages_shares() -> None:
     engine, songs, page = make_engine(form="text"), unit(0, 5), unit(1, 1)
     scores = Ranker(engine, songs, "audio").scores(Query("image", page))
-    expected = engine.moods(songs, "audio") @ engine.moods(page, "image")[0]
-    np.testing.assert_allclose(scores, expected, rtol=1e-5)
+    expected = standardise(engine.mood_scores(songs, "audio").astype(float)) @ engine.moods(page, "image")[0]
+    np.testing.assert_allclose(scores, expected, rtol=1e-4, atol=1e-5)
+    shares = engine.moods(page, "image")
+    many = Ranker(engine, songs, "audio").affinities(page, shares, "image")
+    np.testing.assert_allclose(many[0], scores, rtol=1e-5)
 
 
 def test_blend_is_the_weighted_sum() -> None:
@@ -57,6 +60,9 @@ def test_blend_is_the_weighted_sum() -> None:
     parts = [Ranker(make_engine(form=form), songs, "audio").scores(query) for form in ("direct", "text")]
     blend = Ranker(make_engine(form="blend", direct_weight=0.25), songs, "audio").scores(query)
     np.testing.assert_allclose(blend, 0.25 * parts[0] + 0.75 * parts[1], rtol=1e-5)
+    ranker = Ranker(make_engine(form="blend", direct_weight=0.25), songs, "audio")
+    shares = make_engine().moods(query.vectors, "image")
+    np.testing.assert_allclose(ranker.affinities(query.vectors, shares, "image")[0], blend, rtol=1e-4)
 
 
 def test_correction_takes_a_hub_down() -> None:
@@ -65,7 +71,7 @@ def test_correction_takes_a_hub_down() -> None:
     hub = unit_rows(pages.mean(axis=0, keepdims=True))
     songs = np.concatenate([hub, pages[:3]])
     plain = Ranker(make_engine(), songs, "audio")
-    corrected = Ranker(make_engine({"reference_image": pages}, correct_hubs=True), songs, "audio")
+    corrected = Ranker(make_engine({"reference_image": pages}, hub_correction=1.0), songs, "audio")
 
     def wins(ranker: Ranker) -> int:
         return sum(int(ranker.scores(Query("image", page[None])).argmax() == 0) for page in pages[6:])
@@ -76,7 +82,7 @@ def test_correction_takes_a_hub_down() -> None:
 
 def test_without_a_reference_set_nothing_is_corrected() -> None:
     songs, query = unit(0, 5), Query("image", unit(1, 1))
-    plain, asked = (Ranker(make_engine(correct_hubs=c), songs, "audio").scores(query) for c in (False, True))
+    plain, asked = (Ranker(make_engine(hub_correction=c), songs, "audio").scores(query) for c in (0.0, 1.0))
     np.testing.assert_array_equal(plain, asked)
 
 
@@ -103,6 +109,13 @@ def test_calibration_standardises_moods() -> None:
     calibration = np.stack([np.full(7, 0.2), np.full(7, 0.1)]).astype(np.float32)
     engine, rows = make_engine({"calibration_image": calibration}), unit(4, 3)
     np.testing.assert_allclose(engine.mood_scores(rows, "image"), (rows[:, :7] - 0.2) / 0.1, rtol=1e-4, atol=1e-5)
+
+
+def test_a_source_may_have_directions_of_its_own() -> None:
+    turned = np.eye(7, 12, dtype=np.float32)[::-1].copy()
+    engine, rows = make_engine({"directions_image": turned}), unit(5, 3)
+    np.testing.assert_allclose(engine.mood_scores(rows, "image"), 10 * rows[:, 6::-1], rtol=1e-5)
+    np.testing.assert_allclose(engine.mood_scores(rows, "text"), 10 * rows[:, :7], rtol=1e-5)
 
 
 def test_dialogue_is_read_along_directions_of_its_own() -> None:

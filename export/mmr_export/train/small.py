@@ -41,10 +41,10 @@ from mmr_export.merges import MERGES
 from mmr_export.model import PRESETS, AudioCLIP
 from mmr_export.model.image import MobileNetV2
 from mmr_export.synth.pages import generate_page
-from mmr_export.train.audio_student import AudioOptions, Lesson, decibels, pooled_features, train_audio
+from mmr_export.train.audio_student import AudioOptions, Lesson, pooled_features, train_audio
 from mmr_export.train.dialogue import fit_dialogue
 from mmr_export.train.sounds import Heard, SoundOptions, hear
-from mmr_export.train.space import Affine, Examples, Space, SpaceOptions, fit_space, follow, ridge
+from mmr_export.train.space import MOOD_COUNT, Affine, Examples, Space, SpaceOptions, fit_space, follow, ridge
 from mmr_export.train.stages import is_audio, is_text, once
 from mmr_export.train.text_student import TextOptions, make_corpus, train_text
 from mmr_runtime.bundle import AudioSpec, ImageSpec, RankSpec
@@ -107,11 +107,16 @@ class Recipe:
                 "audio": AudioOptions,
                 "rank": RankSpec,
             }
-            return cls(**{k: parts[k](**v) if k in parts else v for k, v in values.items()})
+            return cls(**{k: parts[k](**_fixed(v)) if k in parts else v for k, v in values.items()})
         except FileNotFoundError as error:
             raise MissingFileError(f"no recipe {path}", "give the path of a TOML file") from error
         except (tomllib.TOMLDecodeError, TypeError) as error:
             raise InputError(f"{path or 'the recipe'} cannot be used: {error}", "compare recipes/small.toml") from error
+
+
+def _fixed(values: dict[str, Any]) -> dict[str, Any]:
+    """TOML's arrays as tuples: options are compared and named by their text."""
+    return {k: tuple(v) if isinstance(v, list) else v for k, v in values.items()}
 
 
 def train_small(data: Path, output: Path, recipe: Recipe, cache: Path, device: torch.device, report: Report) -> None:
@@ -169,11 +174,13 @@ def train_small(data: Path, output: Path, recipe: Recipe, cache: Path, device: t
         key,
         lambda: train_audio(model.audio, lesson, rows, recipe.audio, device, report),
     )
-    pooled = pooled_features(model.audio, heard.images, device).astype(np.float64)
-    set_linear(model.audio.fc, follow(pooled[rows], space.clip(heard.features[rows]), recipe.space))
+    windows = _middle(heard.images)
+    pooled = cached(cache, "pooled", key, lambda: pooled_features(model.audio, windows, device)).astype(np.float64)
+    set_linear(model.audio.fc, follow(pooled[rows], space.clip, heard.features[rows], recipe.space))
 
     held_out = _held_out_pages(pages, sheet, clip_examples[real], reading.examples, recipe)
-    sidecar = _sidecar(model, tokenizer, held_out, heard.images[real], trained, recipe)
+    placed = torch.from_numpy(pooled[real].astype(np.float32)) @ model.audio.fc.weight.T + model.audio.fc.bias
+    sidecar = _sidecar(model, tokenizer, held_out, unit_rows(placed.detach().numpy()), trained, recipe)
     _write(model, sidecar, output)
     report(f"wrote {output}")
 
@@ -299,6 +306,12 @@ def tag_words(standard: Floats, names: Sequence[str], count: int = 8) -> list[st
     return [names[MUSIC.start + int(i)].lower() for i in np.argsort(-music, kind="stable")[:count]]
 
 
+def _middle(images: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """The middle window of every sound, as long as the runtime's."""
+    start = (images.shape[3] - AudioSpec().frames) // 2
+    return images[..., start : start + AudioSpec().frames]
+
+
 def _lesson(clips: Sequence[Clip], heard: Heard, examples: Examples, recipe: Recipe) -> Lesson:
     """What the student learns: the teacher's features and moods, and labels: intent, a piece's grades, or tags."""
     mood_logits = heard.logits[:, MOOD_CLASSES]
@@ -368,8 +381,7 @@ def _set_page_head(model: AudioCLIP, sheet: Sheet, space: Space) -> None:
     with torch.no_grad():
         visual.feature_mean.copy_(torch.from_numpy(sheet.mean))
         visual.feature_std.copy_(torch.from_numpy(sheet.std))
-        visual.proj.weight.copy_(torch.from_numpy(space.page.weight.T))
-        visual.proj.bias.zero_()
+    set_linear(visual.proj, space.page.affine())
     visual.fold()
 
 
@@ -392,7 +404,7 @@ def _sidecar(
     model: AudioCLIP,
     tokenizer: Tokenizer,
     pages: NDArray[np.float32],
-    images: NDArray[np.uint8],
+    heard: NDArray[np.float32],
     texts: Sequence[Text],
     recipe: Recipe,
 ) -> dict[str, Any]:
@@ -402,12 +414,9 @@ def _sidecar(
         rows = [model.encode_text(torch.from_numpy(tokenizer.tokens([tokenizer.pieces(p)[0]]))) for p in lines]
         return unit_rows(torch.cat(rows).numpy())
 
-    start = (images.shape[3] - AudioSpec().frames) // 2
-    middle = images[..., start : start + AudioSpec().frames]
-    heard = unit_rows(np.concatenate([model.encode_db(decibels(i[None], model.audio)).numpy() for i in middle]))
-    prompts = read(MOOD_PROMPTS)
+    axes = np.eye(MOOD_COUNT, recipe.space.size, dtype=np.float32)
     vectors = {"image": pages, "audio": heard, "text": read([t.text for t in texts if t.kind != "dialogue"])}
-    cosines = {name: v @ prompts.T for name, v in vectors.items()}
+    cosines = {name: v @ axes.T for name, v in vectors.items()}
     spoken = [t for t in texts if t.kind == "dialogue"]
     dialogue = fit_dialogue(
         np.stack([read(t.lines).mean(axis=0) for t in spoken]).astype(np.float64),
@@ -424,7 +433,7 @@ def _sidecar(
         "audio": {"amplitude": "int16", "floor_db": CONFIG.audio.floor_db},
         "rank": asdict(recipe.rank),
         "calibration": {**calibration, "dialogue": dialogue.calibration.tolist()},
-        "directions": {"dialogue": dialogue.directions.tolist()},
+        "directions": {**dict.fromkeys(vectors, axes.tolist()), "dialogue": dialogue.directions.tolist()},
         "reference": {name: vectors[name][:256].tolist() for name in ("image", "audio")},
     }
 

@@ -1,11 +1,14 @@
 """The joint space of the small model: three linear heads on features, tied through text.
 
-The sentence teacher's space is the hinge (as in LiT, Zhai et al. 2022, the text side leads). Every vector has two
+The sentence teacher's space is the hinge (as in LiT, Zhai et al. 2022, the text side leads). Every vector has three
 blocks:
 
 - mood: seven coordinates, one for each mood, a ridge regression of the grades on the features;
 - meaning: the leading principal components of sentence vectors; a page is regressed on its caption's, a clip on those
-  of its tags.
+  of its tags;
+- one constant coordinate, as long as the others together are on average: brought to unit length, a vector that says
+  little then still says little, and how strong a mood is can be compared between pages (0.005 to 0.01 AUC between
+  collections of other styles; docs/decisions/003-small-model.md).
 
 Ridge is used since the data are few (about 200 manga-styled pages, 500 clips with a known intent): it has no local
 optima, and its strength is one number, chosen by cross-validation over titles and pieces. Turning the heads further
@@ -22,6 +25,8 @@ from numpy.typing import NDArray
 
 Floats = NDArray[np.float64]
 MOOD_COUNT = 7
+CONSTANT = 1.0
+"""The constant coordinate; `_balanced` gives the others a mean squared length of 1."""
 
 
 @dataclass(frozen=True)
@@ -67,14 +72,19 @@ class Examples:
 
 @dataclass(frozen=True, eq=False)
 class Head:
-    """A linear map (f, size) from standardised features to joint vectors, then unit length."""
+    """A linear map (f, size - 1) from standardised features to all but the constant coordinate of joint vectors."""
 
     weight: Floats
 
     def __call__(self, features: Floats) -> Floats:
         """Unit rows (n, size) of features (n, f)."""
-        rows = features @ self.weight
+        rows = np.pad(features @ self.weight, ((0, 0), (0, 1)), constant_values=CONSTANT)
         return np.asarray(rows / np.linalg.norm(rows, axis=1, keepdims=True), np.float64)
+
+    def affine(self) -> Affine:
+        """The map before it is brought to unit length, for standardised features."""
+        weight = np.pad(self.weight, ((0, 0), (0, 1)))
+        return Affine(weight, np.eye(1, weight.shape[1], weight.shape[1] - 1)[0] * CONSTANT)
 
 
 def ridge(x: Floats, y: Floats, weights: Floats, strength: float) -> Floats:
@@ -116,7 +126,7 @@ def fit_space(pages: Examples, clips: Examples, texts: Examples, options: SpaceO
         texts: features and meaning: sentence vectors (centred for the features); the mood prompts are among them.
         options: the recipe.
     """
-    basis = _meaning_basis(texts.meaning, pages.meaning, options.size - MOOD_COUNT)
+    basis = _meaning_basis(texts.meaning, pages.meaning, options.size - MOOD_COUNT - 1)
     return Space(
         page=_fit_head(pages, basis, options.page_strength, options),
         clip=_fit_head(clips, basis, options.clip_strength, options),
@@ -140,20 +150,21 @@ def _fit_head(examples: Examples, basis: tuple[Floats, Floats], strength: float,
     return Head(_balanced(examples.features, np.concatenate([mood, sense], axis=1), options))
 
 
-def follow(features: Floats, targets: Floats, options: SpaceOptions) -> Affine:
-    """The head of a student: its own features (n, f) to where its teacher places the same items, unit rows (n, size).
+def follow(features: Floats, teacher: Head, teacher_features: Floats, options: SpaceOptions) -> Affine:
+    """The head of a student: its own features (n, f) to where its teacher places the same items.
 
     The bias makes the mean item the middle of the space, as it is for the teacher's standardised features.
     """
     mean, spread = features.mean(axis=0), features.std(axis=0) + 1e-4
-    standard = (features - mean) / spread
+    standard, targets = (features - mean) / spread, teacher_features @ teacher.weight
     weight = ridge(standard, targets - targets.mean(axis=0), np.ones(len(features)), options.student_strength)
-    weight = _balanced(standard, weight, options) / spread[:, None]
-    return Affine(weight, -mean @ weight)
+    own = Head(_balanced(standard, weight, options)).affine()
+    weight = own.weight / spread[:, None]
+    return Affine(weight, own.bias - mean @ weight)
 
 
 def _balanced(features: Floats, weight: Floats, options: SpaceOptions) -> Floats:
-    """The weight (f, size) with both blocks at their share of the length.
+    """The weight (f, size - 1) with both blocks at their share of the length.
 
     Ridge shrinks, and each modality by another amount: both blocks are brought to a common spread.
     """
