@@ -130,29 +130,15 @@ def train_small(data: Path, output: Path, recipe: Recipe, cache: Path, device: t
         device: where the audio student is trained; everything else runs on the CPU.
         report: gets a line for every step.
     """
-    torch.manual_seed(recipe.seed)
-    pages, clips, texts = read_pages(data), read_clips(data), [*read_texts(data), *read_own_texts()]
-    model = AudioCLIP(CONFIG)
-    load_trunk(model, data / "teachers" / "mobilenet_v2" / "weights.npz")
-    sentences = Sentences()
-    tokenizer = Tokenizer.load(MERGES)
-    report(f"{len(pages)} pages, {len(clips)} clips, {len(texts)} texts")
+    ready = prepare(data, recipe, cache, report)
+    model, heard, tokenizer = ready.model, ready.heard, Tokenizer.load(MERGES)
+    space = fit_space(ready.sheet.examples, ready.examples, ready.reading.examples, recipe.space)
 
-    sheet = _page_sheet(model, pages, sentences, recipe, cache)
-    report("read the pages")
-    heard = hear(data, clips, recipe.sounds, CONFIG, cache)
-    report(f"heard {len(heard.images)} sounds")
-    trained = [t for t in texts if not t.validation]
-    reading = _read_texts(trained, sheet, sentences, recipe)
-    real = np.flatnonzero([not c.validation for c in clips])
-    clip_examples = _clip_examples(clips, heard, Tagger(data).labels, sentences, recipe)
-    space = fit_space(sheet.examples, clip_examples[real], reading.examples, recipe.space)
-
-    _set_page_head(model, sheet, space)
-    corpus = make_corpus(_all_lines(trained, pages), token_words(), recipe.text)
-    said = cached(cache, "corpus", "\n".join(corpus), lambda: sentences.embed(corpus))
+    _set_page_head(model, ready.sheet, space)
+    corpus = make_corpus(_all_lines(ready.texts, ready.pages), token_words(), recipe.text)
+    said = cached(cache, "corpus", "\n".join(corpus), lambda: ready.sentences.embed(corpus))
     report(f"{len(corpus)} texts for the text student")
-    places = reading.place(space, said)
+    places = ready.reading.place(space, said)
     key = f"{recipe.text} {CONFIG.text} {_digest(places)}"
     once(
         model,
@@ -163,8 +149,8 @@ def train_small(data: Path, output: Path, recipe: Recipe, cache: Path, device: t
         lambda: train_text(model, tokenizer, corpus, places, recipe.text, report),
     )
 
-    lesson = _lesson(clips, heard, clip_examples[real], recipe)
-    rows = np.concatenate([real, np.arange(len(clips), len(heard.images))])
+    lesson = _lesson(ready.clips, heard, ready.examples, recipe)
+    rows = np.concatenate([ready.real, np.arange(len(ready.clips), len(heard.images))])
     key = f"{heard.key} {recipe.audio} {_digest(lesson.moods)} {_digest(lesson.labels)}"
     once(
         model,
@@ -178,9 +164,9 @@ def train_small(data: Path, output: Path, recipe: Recipe, cache: Path, device: t
     pooled = cached(cache, "pooled", key, lambda: pooled_features(model.audio, windows, device)).astype(np.float64)
     set_linear(model.audio.fc, follow(pooled[rows], space.clip, heard.features[rows], recipe.space))
 
-    held_out = _held_out_pages(pages, sheet, clip_examples[real], reading.examples, recipe)
-    placed = torch.from_numpy(pooled[real].astype(np.float32)) @ model.audio.fc.weight.T + model.audio.fc.bias
-    sidecar = _sidecar(model, tokenizer, held_out, unit_rows(placed.detach().numpy()), trained, recipe)
+    held_out = held_out_pages(ready, recipe)
+    placed = torch.from_numpy(pooled[ready.real].astype(np.float32)) @ model.audio.fc.weight.T + model.audio.fc.bias
+    sidecar = _sidecar(model, tokenizer, held_out, unit_rows(placed.detach().numpy()), ready.texts, recipe)
     _write(model, sidecar, output)
     report(f"wrote {output}")
 
@@ -212,6 +198,49 @@ class Reading:
     def place(self, space: Space, vectors: NDArray[np.float32]) -> NDArray[np.float32]:
         """Unit rows (n, size) of sentence vectors (n, 384)."""
         return space.text(vectors.astype(np.float64) - self.centre).astype(np.float32)
+
+
+@dataclass(frozen=True, eq=False)
+class Ready:
+    """All that the heads are fitted on.
+
+    Attributes:
+        model: with the image trunk's weights, else fresh.
+        pages: those of `sheet`, without the generated ones.
+        texts: the ones that are trained on.
+        real: rows of `heard` that are recorded clips to train on.
+        examples: of those clips.
+    """
+
+    model: AudioCLIP
+    sentences: Sentences
+    pages: list[Page]
+    clips: list[Clip]
+    texts: list[Text]
+    sheet: Sheet
+    heard: Heard
+    reading: Reading
+    real: NDArray[np.int64]
+    examples: Examples
+
+
+def prepare(data: Path, recipe: Recipe, cache: Path, report: Report) -> Ready:
+    """Read the collection and what the teachers say of it; for the arguments see `train_small`."""
+    torch.manual_seed(recipe.seed)
+    pages, clips, texts = read_pages(data), read_clips(data), [*read_texts(data), *read_own_texts()]
+    model = AudioCLIP(CONFIG)
+    load_trunk(model, data / "teachers" / "mobilenet_v2" / "weights.npz")
+    sentences = Sentences()
+    report(f"{len(pages)} pages, {len(clips)} clips, {len(texts)} texts")
+    sheet = _page_sheet(model, pages, sentences, recipe, cache)
+    report("read the pages")
+    heard = hear(data, clips, recipe.sounds, CONFIG, cache)
+    report(f"heard {len(heard.images)} sounds")
+    trained = [t for t in texts if not t.validation]
+    reading = _read_texts(trained, sheet, sentences, recipe)
+    real = np.flatnonzero([not c.validation for c in clips])
+    examples = _clip_examples(clips, heard, Tagger(data).labels, sentences, recipe)[real]
+    return Ready(model, sentences, pages, clips, trained, sheet, heard, reading, real, examples)
 
 
 def load_trunk(model: AudioCLIP, path: Path) -> None:
@@ -385,17 +414,15 @@ def _set_page_head(model: AudioCLIP, sheet: Sheet, space: Space) -> None:
     visual.fold()
 
 
-def _held_out_pages(
-    pages: Sequence[Page], sheet: Sheet, clips: Examples, texts: Examples, recipe: Recipe
-) -> NDArray[np.float32]:
+def held_out_pages(ready: Ready, recipe: Recipe) -> NDArray[np.float32]:
     """Vectors (r, size) of the manga-styled pages, each by heads that never saw its title."""
-    manga = np.flatnonzero([p.manga for p in pages])
-    fold = folds([p.group for p in pages if p.manga], recipe.folds, recipe.seed)
+    manga, sheet = np.flatnonzero([p.manga for p in ready.pages]), ready.sheet.examples
+    fold = folds([p.group for p in ready.pages if p.manga], recipe.folds, recipe.seed)
     vectors = np.empty((len(manga), recipe.space.size), np.float32)
     for k in range(recipe.folds):
-        seen = np.setdiff1d(np.arange(len(sheet.examples.weights)), manga[fold == k])
-        space = fit_space(sheet.examples[seen], clips, texts, recipe.space)
-        vectors[fold == k] = space.page(sheet.examples.features[manga[fold == k]])
+        seen = np.setdiff1d(np.arange(len(sheet.weights)), manga[fold == k])
+        space = fit_space(sheet[seen], ready.examples, ready.reading.examples, recipe.space)
+        vectors[fold == k] = space.page(sheet.features[manga[fold == k]])
     return vectors
 
 
