@@ -75,13 +75,8 @@ class Ranker:
         """One score an item, float32 (n,); higher is better."""
         if not len(self._items):
             return np.zeros(0, np.float32)
-        vector = query.vectors.mean(axis=0)
-        direct: Floats = self._items @ vector * self._scale(query.modality)
-        if query.text is not None and len(query.text):
-            w = np.float32(self._spec.text_weight)
-            direct = (1 - w) * direct + w * (self._items @ query.text.mean(axis=0) * self._scale("text"))
         return self._in_form(
-            lambda: self._corrected("direct", direct, query.modality),
+            lambda: self._corrected("direct", self._direct(query), query.modality),
             lambda: self._corrected("text", self._item_scores() @ query_moods(self._engine, query), query.modality),
         )
 
@@ -100,6 +95,13 @@ class Ranker:
             lambda: self._corrected("direct", vectors @ self._items.T * self._scale(modality), modality),
             lambda: self._corrected("text", shares @ self._item_scores().T, modality),
         )
+
+    def _direct(self, query: Query) -> Floats:
+        scores: Floats = self._items @ query.vectors.mean(axis=0) * self._scale(query.modality)
+        if query.text is not None and len(query.text):
+            w = np.float32(self._spec.text_weight)
+            scores = (1 - w) * scores + w * (self._items @ query.text.mean(axis=0) * self._scale("text"))
+        return scores
 
     def _in_form(self, direct: Callable[[], Floats], text: Callable[[], Floats]) -> Floats:
         if self._spec.form == "direct":

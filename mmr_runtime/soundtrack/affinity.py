@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from mmr_runtime.engine import unit_rows
 from mmr_runtime.errors import UsageError
 from mmr_runtime.moods import MOODS
 from mmr_runtime.rank import Ranker, standardise
@@ -79,9 +80,8 @@ def affinities(
         neighbour_weight: as for the moods.
     """
     shares = engine.mood_shares(moods.astype(np.float32))
-    around = _with_neighbours(pages.astype(np.float64), neighbour_weight)
-    around /= np.linalg.norm(around, axis=1, keepdims=True)
-    return Ranker(engine, songs, "audio").affinities(around.astype(np.float32), shares, "image").astype(np.float64)
+    around = unit_rows(_with_neighbours(pages.astype(np.float64), neighbour_weight).astype(np.float32))
+    return Ranker(engine, songs, "audio").affinities(around, shares, "image").astype(np.float64)
 
 
 def _with_neighbours(rows: Floats, weight: float) -> Floats:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -215,26 +216,33 @@ def test_images_are_kept_in_half_decibels_above_the_floor() -> None:
     assert decibels(np.array([0, 1, 255], np.uint8), tiny_model().audio).tolist() == [-90, -89.5, 37.5]
 
 
-def test_the_audio_student_learns_and_leaves_the_front_end() -> None:
-    model, rng = tiny_model(), np.random.default_rng(0)
-    # Two kinds of sound: energy below or above.
+CPU = torch.device("cpu")
+
+
+def two_sounds() -> Lesson:
+    """Two kinds of sound: energy below or above."""
     images = np.full((16, 3, 64, 48), 20)
     images[::2, :, :20], images[1::2, :, 40:] = 140, 140
     moods = np.tile(np.eye(2, 7, dtype=np.float32), (8, 1))
-    lesson = Lesson(
-        images=(images + rng.normal(0, 6, images.shape)).astype(np.uint8),
+    return Lesson(
+        images=(images + np.random.default_rng(0).normal(0, 6, images.shape)).astype(np.uint8),
         features=np.tile(np.array([[1.0], [-1.0]], np.float32), (8, 1)),
         moods=moods,
         labels=moods,
     )
-    before, cpu = model.audio.fbsp.fc.clone(), torch.device("cpu")
+
+
+@pytest.mark.parametrize("bfloat16", [False, True])
+def test_the_audio_student_learns_and_leaves_the_front_end(bfloat16: bool) -> None:
+    model, lesson = tiny_model(), two_sounds()
+    before = model.audio.fbsp.fc.clone()
     lines: list[str] = []
-    options = AudioOptions(epochs=8, batch=8, frames=40, rate=1e-2)
-    train_audio(model.audio, lesson, np.arange(16), options, cpu, lines.append)
+    options = AudioOptions(epochs=8, batch=8, frames=40, rate=1e-2, bfloat16=bfloat16)
+    train_audio(model.audio, lesson, np.arange(16), options, CPU, lines.append)
     first, last = (float(line.split("cosine ")[1].split(",")[0]) for line in (lines[0], lines[-1]))
     assert last < first / 2
     assert torch.equal(before, model.audio.fbsp.fc)
-    pooled = pooled_features(model.audio, lesson.images, cpu)
+    pooled = pooled_features(model.audio, lesson.images, CPU)
     assert pooled.shape == (16, model.audio.fc.in_features)
     assert np.linalg.norm(pooled[0] - pooled[1]) > 2 * np.linalg.norm(pooled[0] - pooled[2])
 
@@ -326,15 +334,47 @@ def test_a_trained_tower_is_not_trained_again(tmp_path: Path) -> None:
         torch.nn.init.constant_(model.text_projection, 2.0)
         torch.nn.init.constant_(model.audio.fc.weight, 2.0)
 
-    def never() -> None:
+    def never(_: Path) -> None:
         raise AssertionError
 
-    once(trained, is_text, tmp_path, "text-tower", "a", lambda: train(trained))
+    once(trained, is_text, tmp_path, "text-tower", "a", lambda _: train(trained))
     once(resumed, is_text, tmp_path, "text-tower", "a", never)
     assert torch.equal(resumed.text_projection, trained.text_projection)
     assert not torch.equal(resumed.audio.fc.weight, trained.audio.fc.weight)
     with pytest.raises(AssertionError):
         once(other, is_text, tmp_path, "text-tower", "b", never)
+
+
+def learn_texts(model: AudioCLIP, report: Callable[[str], None], course: Path | None = None) -> None:
+    targets = np.tile(np.eye(4, 16, dtype=np.float32), (8, 1))
+    options = TextOptions(epochs=4, batch=8)
+    train_text(model, Tokenizer.load(MERGES), ["happy", "sad", "angry", "scary"] * 8, targets, options, report, course)
+
+
+def learn_sounds(model: AudioCLIP, report: Callable[[str], None], course: Path | None = None) -> None:
+    train_audio(
+        model.audio, two_sounds(), np.arange(16), AudioOptions(epochs=4, batch=8, frames=40), CPU, report, course
+    )
+
+
+@pytest.mark.parametrize("learn", [learn_texts, learn_sounds])
+def test_an_interrupted_run_ends_where_an_uninterrupted_one_does(learn: Callable[..., None], tmp_path: Path) -> None:
+    whole, interrupted, resumed = tiny_model(), tiny_model(), tiny_model()
+    lines: list[str] = []
+    learn(whole, lines.append)
+
+    def stop(line: str) -> None:
+        if "epoch 3/" in line:
+            raise KeyboardInterrupt
+
+    course = tmp_path / "a.course"
+    with pytest.raises(KeyboardInterrupt):
+        learn(interrupted, stop, course)
+    again: list[str] = []
+    learn(resumed, again.append, course)
+    assert again == lines[3:]
+    states = zip(whole.state_dict().values(), resumed.state_dict().values(), strict=True)
+    assert all(torch.equal(a, b) for a, b in states)
 
 
 def test_every_parameter_but_the_scales_and_the_trunk_belongs_to_one_stage() -> None:

@@ -132,7 +132,8 @@ def read_texts(folder: Path) -> list[Text]:
         return Text(row["text"], _grades(row), kind, story, held_out)
 
     for file in ("descriptions_1", "dialogue_1", "dialogue_2"):
-        texts += _read(folder / "text" / f"{file}.tsv", text)
+        # Dialogue holds bare quotation marks.
+        texts += _read(folder / "text" / f"{file}.tsv", text, quoted=False)
     return texts
 
 
@@ -144,7 +145,7 @@ def read_own_texts() -> list[Text]:
         def text(row: dict[str, str], name: str = path.stem) -> Text:
             return Text(row["text"], _grades(row), row["kind"], f"{name}: {row['text']}", validation=False, own=True)
 
-        texts += _read(path, text)
+        texts += _read(path, text, quoted=False)
     return texts
 
 
@@ -164,16 +165,14 @@ def _grades(row: dict[str, str]) -> tuple[float, ...]:
     return tuple(float(row[mood] or 0) for mood in MOODS)
 
 
-def _read(path: Path, make: Callable[[dict[str, str]], T]) -> list[T]:
+def _read(path: Path, make: Callable[[dict[str, str]], T], *, quoted: bool = True) -> list[T]:
     if not path.is_file():
         raise MissingFileError(
             f"no {path.name} in {path.parent}", "name the folder of the development data with --data"
         )
-    # Dialogue holds bare quotation marks; the other tables were written with quoting.
-    plain = path.parent.name == "text" or path.parent == TEXTS
     with path.open(encoding="utf-8", newline="") as f:
         try:
-            rows = csv.DictReader(f, delimiter="\t", quoting=csv.QUOTE_NONE if plain else csv.QUOTE_MINIMAL)
+            rows = csv.DictReader(f, delimiter="\t", quoting=csv.QUOTE_MINIMAL if quoted else csv.QUOTE_NONE)
             return [make(row) for row in rows]
         except (KeyError, ValueError, TypeError) as error:
             raise InputError(f"{path} does not have the expected columns: {error}") from error

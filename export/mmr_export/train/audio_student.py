@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -20,6 +21,7 @@ from torch import Tensor, nn
 from mmr_export.model.audio import AudioTower
 from mmr_export.train.losses import class_aware_loss, direction_loss
 from mmr_export.train.sounds import DECIBEL_STEP
+from mmr_export.train.stages import Course
 from mmr_runtime.engine import unit_rows
 from mmr_runtime.moods import MOODS
 
@@ -38,6 +40,8 @@ class AudioOptions:
         masks: time and frequency stretches blanked out a crop (SpecAugment, Park et al. 2019).
         feature_weight: of the teacher's features.
         label_weight: of the contrastive term.
+        bfloat16: the network computes in bfloat16 (weights and losses stay float32): on processors that have it
+            about twice as fast.
     """
 
     epochs: int = 12
@@ -49,6 +53,7 @@ class AudioOptions:
     masks: int = 2
     feature_weight: float = 0.5
     label_weight: float = 0.1
+    bfloat16: bool = False
     seed: int = 0
 
 
@@ -76,6 +81,7 @@ def train_audio(
     options: AudioOptions,
     device: torch.device,
     report: Callable[[str], None],
+    course: Path | None = None,
 ) -> None:
     """Train the network of `tower` in place; the front end keeps its initial filters.
 
@@ -86,12 +92,14 @@ def train_audio(
         options: the recipe.
         device: where; the tower is back on the CPU afterwards.
         report: gets a line an epoch.
+        course: where an interrupted run is kept.
     """
     torch.manual_seed(options.seed)
     rng = np.random.default_rng(options.seed)
     features = nn.Linear(tower.fc.in_features, lesson.features.shape[1])
     moods = nn.Linear(tower.fc.in_features, len(MOODS))
-    tower.to(device), features.to(device), moods.to(device)
+    # Twice as fast on a CPU as rows of channels.
+    tower.to(device, memory_format=torch.channels_last), features.to(device), moods.to(device)  # type: ignore[call-overload]
     kept = [p for name, p in tower.named_parameters() if not name.startswith(("fbsp.", "fc."))]
     parameters = [*kept, *features.parameters(), *moods.parameters()]
     optimizer = torch.optim.AdamW(parameters, lr=options.rate, weight_decay=options.weight_decay)
@@ -102,20 +110,19 @@ def train_audio(
     names = torch.eye(len(MOODS), device=device)
     profiles = unit_rows(lesson.moods)
     tower.train()
-    for epoch in range(options.epochs):
+    progress = Course(course, rng, tower=tower, features=features, moods=moods, optimizer=optimizer, schedule=schedule)
+    for epoch in range(progress.resume(), options.epochs):
         sums = torch.zeros(3, device=device)
         for batch in np.array_split(rng.permutation(rows)[: count * options.batch], count):
-            pooled = tower.pooled(crops(lesson.images, batch, options, tower, rng).to(device))
+            heard = crops(lesson.images, batch, options, tower, rng).to(device, memory_format=torch.channels_last)
+            with torch.autocast(device.type, torch.bfloat16, enabled=options.bfloat16):
+                pooled = tower.pooled(heard).float()
             read = F.normalize(moods(pooled), dim=1)
-
-            def of(values: Floats, batch: NDArray[np.int64] = batch) -> Tensor:
-                return torch.from_numpy(values[batch]).to(device)
-
             terms = torch.stack(
                 [
-                    direction_loss(read, of(profiles)),
-                    F.mse_loss(features(pooled), of(lesson.features)),
-                    class_aware_loss(read / TEMPERATURE, of(lesson.labels), names),
+                    direction_loss(read, _of(profiles, batch, device)),
+                    F.mse_loss(features(pooled), _of(lesson.features, batch, device)),
+                    class_aware_loss(read / TEMPERATURE, _of(lesson.labels, batch, device), names),
                 ]
             )
             loss = terms[0] + options.feature_weight * terms[1] + options.label_weight * terms[2]
@@ -125,12 +132,17 @@ def train_audio(
             optimizer.step()
             schedule.step()
             sums += terms.detach()
+        progress.keep(epoch + 1)
         direction, feature, label = (sums / count).tolist()
         report(
             f"audio epoch {epoch + 1}/{options.epochs}: 1 - cosine {direction:.4f}, features {feature:.4f}, "
             f"labels {label:.4f}"
         )
-    tower.to("cpu").eval()
+    tower.to("cpu", memory_format=torch.contiguous_format).eval()  # type: ignore[call-overload]
+
+
+def _of(values: Floats, rows: NDArray[np.int64], device: torch.device) -> Tensor:
+    return torch.from_numpy(values[rows]).to(device)
 
 
 @torch.inference_mode()

@@ -146,7 +146,7 @@ def train_small(data: Path, output: Path, recipe: Recipe, cache: Path, device: t
         cache,
         "text-tower",
         key,
-        lambda: train_text(model, tokenizer, corpus, places, recipe.text, report),
+        lambda course: train_text(model, tokenizer, corpus, places, recipe.text, report, course),
     )
 
     lesson = _lesson(ready.clips, heard, ready.examples, recipe)
@@ -158,11 +158,11 @@ def train_small(data: Path, output: Path, recipe: Recipe, cache: Path, device: t
         cache,
         "audio-tower",
         key,
-        lambda: train_audio(model.audio, lesson, rows, recipe.audio, device, report),
+        lambda course: train_audio(model.audio, lesson, rows, recipe.audio, device, report, course),
     )
     windows = _middle(heard.images)
     pooled = cached(cache, "pooled", key, lambda: pooled_features(model.audio, windows, device)).astype(np.float64)
-    set_linear(model.audio.fc, follow(pooled[rows], space.clip, heard.features[rows], recipe.space))
+    _set_linear(model.audio.fc, follow(pooled[rows], space.clip, heard.features[rows], recipe.space))
 
     held_out = held_out_pages(ready, recipe)
     placed = torch.from_numpy(pooled[ready.real].astype(np.float32)) @ model.audio.fc.weight.T + model.audio.fc.bias
@@ -397,7 +397,7 @@ def token_words() -> list[str]:
 # -- the checkpoint ---------------------------------------------------------------------------------------------------
 
 
-def set_linear(layer: torch.nn.Linear, head: Affine) -> None:
+def _set_linear(layer: torch.nn.Linear, head: Affine) -> None:
     """Give a layer the weight and bias of `head`."""
     with torch.no_grad():
         layer.weight.copy_(torch.from_numpy(head.weight.T))
@@ -410,7 +410,7 @@ def _set_page_head(model: AudioCLIP, sheet: Sheet, space: Space) -> None:
     with torch.no_grad():
         visual.feature_mean.copy_(torch.from_numpy(sheet.mean))
         visual.feature_std.copy_(torch.from_numpy(sheet.std))
-    set_linear(visual.proj, space.page.affine())
+    _set_linear(visual.proj, space.page.affine())
     visual.fold()
 
 

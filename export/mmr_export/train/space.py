@@ -78,13 +78,15 @@ class Head:
 
     def __call__(self, features: Floats) -> Floats:
         """Unit rows (n, size) of features (n, f)."""
-        rows = np.pad(features @ self.weight, ((0, 0), (0, 1)), constant_values=CONSTANT)
+        full = self.affine()
+        rows = features @ full.weight + full.bias
         return np.asarray(rows / np.linalg.norm(rows, axis=1, keepdims=True), np.float64)
 
     def affine(self) -> Affine:
         """The map before it is brought to unit length, for standardised features."""
-        weight = np.pad(self.weight, ((0, 0), (0, 1)))
-        return Affine(weight, np.eye(1, weight.shape[1], weight.shape[1] - 1)[0] * CONSTANT)
+        bias = np.zeros(self.weight.shape[1] + 1)
+        bias[-1] = CONSTANT
+        return Affine(np.pad(self.weight, ((0, 0), (0, 1))), bias)
 
 
 def ridge(x: Floats, y: Floats, weights: Floats, strength: float) -> Floats:

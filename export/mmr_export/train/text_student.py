@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -16,6 +17,7 @@ from numpy.typing import NDArray
 
 from mmr_export.model.audioclip import AudioCLIP
 from mmr_export.train.losses import direction_loss
+from mmr_export.train.stages import Course
 from mmr_runtime.text import END, START, Tokenizer
 
 MAX_WORDS = 40
@@ -61,6 +63,7 @@ def train_text(
     targets: NDArray[np.float32],
     options: TextOptions,
     report: Callable[[str], None],
+    course: Path | None = None,
 ) -> None:
     """Train the text tower of `model` in place.
 
@@ -71,6 +74,7 @@ def train_text(
         targets: float32 (n, d), unit rows.
         options: the recipe.
         report: gets a line an epoch.
+        course: where an interrupted run is kept.
     """
     torch.manual_seed(options.seed)
     rng = np.random.default_rng(options.seed)
@@ -88,7 +92,8 @@ def train_text(
     steps = options.epochs * (len(corpus) // options.batch)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, options.rate, total_steps=steps, pct_start=0.1)
     model.train()
-    for epoch in range(options.epochs):
+    progress = Course(course, rng, model=model, optimizer=optimizer, schedule=schedule)
+    for epoch in range(progress.resume(), options.epochs):
         # Batches of like length: padding costs as much as text does.
         order = np.argsort(lengths + rng.random(len(lengths)) * 4, kind="stable")
         batches = np.array_split(order[: len(order) // options.batch * options.batch], len(order) // options.batch)
@@ -103,6 +108,7 @@ def train_text(
             optimizer.step()
             schedule.step()
             total += float(loss.detach())
+        progress.keep(epoch + 1)
         report(f"text epoch {epoch + 1}/{options.epochs}: 1 - cosine {total / len(batches):.4f}")
     model.eval()
 
