@@ -39,12 +39,14 @@ class SongEmbedding:
         windows: float32 (w, d), unit rows.
         starts: float64 (w,), seconds.
         seconds: length of the song.
+        loudness: of the windows, LUFS; None where it was not measured or there is only silence.
     """
 
     vector: Floats
     windows: Floats
     starts: NDArray[np.float64]
     seconds: float
+    loudness: float | None = None
 
 
 class Engine:
@@ -145,12 +147,13 @@ class Engine:
             rows[start : start + len(pages)] = [_mean_direction(of) for of in np.split(vectors, ends[:-1])]
         return rows
 
-    def embed_audio(self, song: str | Path, *, windows: int = 8) -> SongEmbedding:
+    def embed_audio(self, song: str | Path, *, windows: int = 8, measure: bool = False) -> SongEmbedding:
         """Embed a song by windows spread over it.
 
         Args:
             song: path of an audio file.
             windows: at most so many windows; a short song has fewer.
+            measure: tell its loudness, too.
 
         Raises:
             AudioError: the file holds no sound that can be read.
@@ -161,7 +164,12 @@ class Engine:
             raise UsageError(f"windows must be at least 1, not {windows}")
         heard = read_windows(song, windows=windows, spec=self.bundle.manifest.audio)
         vectors = self.embed_samples(heard.samples)
-        return SongEmbedding(_mean_direction(vectors), vectors, heard.starts, heard.seconds)
+        level = None
+        if measure:
+            from mmr_runtime.loudness import loudness
+
+            level = loudness(heard.samples, self.bundle.manifest.audio.sample_rate)
+        return SongEmbedding(_mean_direction(vectors), vectors, heard.starts, heard.seconds, level)
 
     def embed_samples(self, samples: Floats) -> Floats:
         """Embed windows of sound.

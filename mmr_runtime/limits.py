@@ -50,3 +50,37 @@ MAX_UNSTATED_MP3_BYTES = 512 * 2**20
 
 MAX_TAG_CHARS = 300
 """Characters of a title, artist or album that are kept."""
+
+MAX_BOOK_MEMBERS = 50_000
+"""Files in one book; the longest series in one archive have some thousands."""
+
+MAX_BOOK_BYTES = 16 * 2**30
+"""Bytes of all files of one book when unpacked."""
+
+MAX_DIRECTORY_BYTES = 32 * 2**20
+"""Bytes of an archive's list of files."""
+
+MAX_RATIO = 400
+"""How many times larger a file of an archive may be than what it is packed to; images of comics pack to about 1, blank
+bitmaps to some hundreds."""
+
+FREE_RATIO_BYTES = 4 * 2**20
+"""Bytes that a file may unpack to, whatever its ratio."""
+
+MAX_NESTED_BYTES = 2**30
+"""Bytes of an archive that lies in another one; it is held in memory."""
+
+MAX_NESTING = 2
+"""Archives in archives, at most so deep."""
+
+MAX_INFO_BYTES = 2**20
+"""Bytes of a ComicInfo.xml, or of another description of a book."""
+
+MAX_DIALOGUE_BYTES = 64 * 2**20
+"""Bytes of a file with the dialogue of a book; those of a page's are as many as `MAX_TEXT_CHARS`."""
+
+MAX_PAGE_LINES = 200
+"""Lines of dialogue of one page."""
+
+MAX_STRIP_RATIO = 3.0
+"""Height by width of a page; a longer one is a strip, and is seen in pieces."""

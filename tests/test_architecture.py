@@ -18,7 +18,7 @@ EXPORT = ROOT / "export" / "mmr_export"
 FLOORS = {
     **dict.fromkeys(("errors", "limits", "moods"), 0),
     **dict.fromkeys(("bundle", "sessions", "known_files", "onnx_scan", "onnx_product", "prepared"), 1),
-    **dict.fromkeys(("frontend", "image", "text", "audio", "decoders", "mp3"), 2),
+    **dict.fromkeys(("frontend", "image", "text", "audio", "decoders", "mp3", "loudness"), 2),
     "engine": 3,
     "rank": 4,
     **dict.fromkeys(("library", "books"), 5),

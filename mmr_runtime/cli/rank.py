@@ -199,6 +199,7 @@ def _as_json(question: Question, answer: Answer) -> dict[str, Any]:
                 "path": str(match.track.path),
                 "title": match.track.title,
                 "start_s": round(match.start_s, 3),
+                "gain_db": None if match.track.gain_db is None else round(match.track.gain_db, 2),
                 "moods": _named(match.moods),
                 "reasons": list(match.reasons),
             }

@@ -3,6 +3,6 @@
 from __future__ import annotations
 
 from mmr_runtime.library.library import Library
-from mmr_runtime.library.records import Kind, Match, Progress, Track, UpdateReport
+from mmr_runtime.library.records import Contents, Kind, Match, Progress, Track, UpdateReport
 
-__all__ = ["Kind", "Library", "Match", "Progress", "Track", "UpdateReport"]
+__all__ = ["Contents", "Kind", "Library", "Match", "Progress", "Track", "UpdateReport"]

@@ -189,8 +189,8 @@ class Update:
         if self._kind == "pages":
             none = np.zeros((0, self._engine.embedding_size), np.float32)
             return Embedded(self._engine.embed_images([path])[0], none, np.zeros(0), 0.0)
-        song = self._engine.embed_audio(path)
-        return Embedded(song.vector, song.windows, song.starts, song.seconds)
+        song = self._engine.embed_audio(path, measure=True)
+        return Embedded(song.vector, song.windows, song.starts, song.seconds, song.loudness)
 
     def _tags(self, path: Path) -> Tags:
         return Tags() if self._kind == "pages" else read_tags(path)

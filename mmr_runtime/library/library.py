@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
@@ -17,9 +17,10 @@ from mmr_runtime.errors import InputError, MissingFileError, UsageError
 from mmr_runtime.library import matrix
 from mmr_runtime.library.indexing import Plan, Update, decoder_name, make_plan
 from mmr_runtime.library.query import make_query
-from mmr_runtime.library.records import Kind, Match, Progress, Track, UpdateReport
+from mmr_runtime.library.records import Contents, Kind, Match, Progress, Track, UpdateReport
 from mmr_runtime.library.scan import Scan, is_within, scan
 from mmr_runtime.library.store import FileFacts, FileRow, Floats, Store
+from mmr_runtime.loudness import level
 from mmr_runtime.rank import Query, Ranker, query_moods, reasons, top
 
 if TYPE_CHECKING:
@@ -121,6 +122,11 @@ class Library:
         return self._store.folder
 
     @property
+    def engine(self) -> Engine:
+        """The model that embeds."""
+        return self._engine
+
+    @property
     def kind(self) -> Kind:
         """`songs` or `pages`."""
         return self._kind
@@ -131,7 +137,22 @@ class Library:
 
     def tracks(self) -> list[Track]:
         """All tracks that can be searched, ordered by path."""
-        return sorted((_track(rows[0]) for rows in self._loaded().rows), key=lambda track: str(track.path))
+        return self.contents().tracks
+
+    def contents(self) -> Contents:
+        """All tracks with their vectors, ordered by path."""
+        view = self._loaded()
+        tracks = [_track(rows[0]) for rows in view.rows]
+        order = sorted(range(len(tracks)), key=lambda row: str(tracks[row].path))
+        return Contents([tracks[row] for row in order], view.ids[order], view.vectors[order])
+
+    def windows(self, ids: Sequence[int] | NDArray[np.int64]) -> list[tuple[Floats, NDArray[np.float64]]]:
+        """Vectors float32 (w, d) and starts (w,) in seconds of the windows of some tracks; w may be 0.
+
+        Args:
+            ids: of `Contents`.
+        """
+        return self._store.windows([int(item) for item in ids], self._engine.embedding_size)
 
     # -- indexing ----------------------------------------------------------------------------------------------------
 
@@ -173,6 +194,45 @@ class Library:
             have = self._store.contents(self._engine.model_id)
         return make_plan(found, known, have, self._roots, decoder_name(self._kind)), known
 
+    # -- what a person said ------------------------------------------------------------------------------------------
+
+    def ban(self, path: str | Path) -> None:
+        """Never choose this song again, nor a copy of it; where it is moved to, the ban follows.
+
+        Raises:
+            InputError: the library does not know the file.
+            LibraryError: the index cannot be written.
+        """
+        self._ban(path, banned=True)
+
+    def unban(self, path: str | Path) -> None:
+        """Lift a ban; for the errors see `ban`."""
+        self._ban(path, banned=False)
+
+    def _ban(self, path: str | Path, *, banned: bool) -> None:
+        try:
+            if not self._store.ban(str(path), banned=banned):
+                raise InputError(f"{path} is not in the library", "give its path as the library lists it")
+        finally:
+            self._view = None
+
+    @property
+    def bans(self) -> list[Path]:
+        """Songs that are never chosen, ordered."""
+        return [Path(path) for path in self._store.bans() if is_within(path, self._roots)]
+
+    def remember(self, key: str, text: str) -> None:
+        """Keep a text in the index under this name, such as what a person set by hand for a book.
+
+        Raises:
+            LibraryError: the index cannot be written.
+        """
+        self._store.remember(key, text)
+
+    def recall(self, key: str) -> str | None:
+        """The text that was kept under this name, or None."""
+        return self._store.recall(key)
+
     # -- searching ---------------------------------------------------------------------------------------------------
 
     def rank(self, query: Any, *, text: str | None = None, top: int = 10, filters: Filter | None = None) -> list[Match]:
@@ -210,7 +270,7 @@ class Library:
 
     def _best_starts(self, query: Query, items: NDArray[np.int64]) -> list[float]:
         """Start in seconds of each item's window that fits the query best."""
-        windows = self._store.windows(items.tolist(), self._engine.embedding_size)
+        windows = self.windows(items)
         if not sum(len(vectors) for vectors, _ in windows):
             return [0.0] * len(items)
         stacked = np.concatenate([vectors for vectors, _ in windows])
@@ -244,7 +304,7 @@ class Library:
         place = {item: row for row, item in enumerate(ids.tolist())}
         rows: list[list[FileFacts]] = [[] for _ in place]
         for item, facts in tracks:
-            if is_within(facts[0], self._roots):
+            if is_within(facts.path, self._roots):
                 rows[place[item]].append(facts)
         if not all(rows):  # a named index that serves other folders too
             inside = [row for row, files in enumerate(rows) if files]
@@ -279,7 +339,7 @@ def _resolve(folders: list[str | Path]) -> tuple[str, ...]:
 def _choose(view: _View, scores: Floats, count: int, filters: Filter | None) -> list[tuple[int, Track]]:
     """Rows and tracks of the best, best first; of equal files the first by path that the filter keeps."""
     if filters is None:
-        best = top(scores, [files[0][0] for files in view.rows], count)
+        best = top(scores, [files[0].path for files in view.rows], count)
         return [(row, _track(view.rows[row][0])) for row in best.tolist()]
     kept = []
     for row, files in enumerate(view.rows):
@@ -292,8 +352,9 @@ def _choose(view: _View, scores: Floats, count: int, filters: Filter | None) -> 
 
 
 def _track(row: FileFacts) -> Track:
-    path = Path(row[0])
-    return Track(path, row[1] or path.stem, row[2], row[3], row[4])
+    path = Path(row.path)
+    gain = level(row.loudness, row.gain)
+    return Track(path, row.title or path.stem, row.artist, row.album, row.seconds, row.genre, gain)
 
 
 def _missing(root: str) -> MissingFileError:

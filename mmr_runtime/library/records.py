@@ -6,6 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+import numpy as np
+from numpy.typing import NDArray
+
 Kind = Literal["songs", "pages"]
 
 
@@ -19,6 +22,8 @@ class Track:
         artist: from the tags, else empty.
         album: from the tags, else empty.
         seconds: length, 0 for a page.
+        genre: from the tags, else empty.
+        gain_db: what levels it to -18 LUFS, by its ReplayGain or as measured; None where that is not known.
     """
 
     path: Path
@@ -26,6 +31,23 @@ class Track:
     artist: str
     album: str
     seconds: float
+    genre: str = ""
+    gain_db: float | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Contents:
+    """All n tracks of a library as of one moment.
+
+    Attributes:
+        tracks: ordered by path.
+        ids: (n,), their numbers in the index.
+        vectors: float32 (n, d), unit rows.
+    """
+
+    tracks: list[Track]
+    ids: NDArray[np.int64]
+    vectors: NDArray[np.float32]
 
 
 @dataclass(frozen=True)

@@ -12,25 +12,43 @@ from pathlib import Path
 from mmr_runtime.errors import LibraryError
 from mmr_runtime.library.records import Kind
 
-SCHEMA = 1
+SCHEMA = 2
 APPLICATION_ID = 0x6D6D7231  # "mmr1": tells an index from any other SQLite file
 
-MIGRATIONS: dict[int, Callable[[sqlite3.Connection], None]] = {}
-"""By the version they start from; each leads to the next and runs in one transaction with it."""
+# What a person said: songs (by content) that never play, and texts by name, such as the soundtrack of a book.
+_KEPT = (
+    "CREATE TABLE ban (content BLOB PRIMARY KEY) WITHOUT ROWID",
+    "CREATE TABLE memory (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID",
+)
 
 # file.content is null where the file cannot be used; then `reason` says why, and `decoder` what tried.
+# file.gain is its ReplayGain in dB, item.loudness in LUFS; null where there is none.
 # Vectors stand apart from windows: building the matrix reads the former alone.
 _TABLES = (
     "CREATE TABLE meta (key TEXT PRIMARY KEY, value) WITHOUT ROWID",
     "CREATE TABLE file (path BLOB PRIMARY KEY, size INTEGER NOT NULL, mtime_ns INTEGER NOT NULL, content BLOB,"
     " title TEXT NOT NULL DEFAULT '', artist TEXT NOT NULL DEFAULT '', album TEXT NOT NULL DEFAULT '',"
-    " reason TEXT, decoder TEXT) WITHOUT ROWID",
+    " genre TEXT NOT NULL DEFAULT '', gain REAL, reason TEXT, decoder TEXT) WITHOUT ROWID",
     "CREATE INDEX file_content ON file (content)",
     "CREATE TABLE item (id INTEGER PRIMARY KEY, content BLOB NOT NULL, model TEXT NOT NULL, seconds REAL NOT NULL,"
-    " vector BLOB NOT NULL)",
+    " loudness REAL, vector BLOB NOT NULL)",
     "CREATE UNIQUE INDEX item_key ON item (content, model)",
     "CREATE TABLE window (item INTEGER PRIMARY KEY REFERENCES item (id), starts BLOB NOT NULL, vectors BLOB NOT NULL)",
+    *_KEPT,
 )
+
+
+def _to_second(connection: sqlite3.Connection) -> None:
+    """Songs of before have neither genre nor loudness until they change."""
+    connection.execute("ALTER TABLE file ADD COLUMN genre TEXT NOT NULL DEFAULT ''")
+    connection.execute("ALTER TABLE file ADD COLUMN gain REAL")
+    connection.execute("ALTER TABLE item ADD COLUMN loudness REAL")
+    for statement in _KEPT:
+        connection.execute(statement)
+
+
+MIGRATIONS: dict[int, Callable[[sqlite3.Connection], None]] = {1: _to_second}
+"""By the version they start from; each leads to the next and runs in one transaction with it."""
 
 
 def create(path: Path, kind: Kind) -> None:

@@ -7,9 +7,9 @@ import sqlite3
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from pathlib import Path
-from typing import Self
+from typing import NamedTuple, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,8 +23,19 @@ from mmr_runtime.library.tags import Tags
 
 Floats = NDArray[np.float32]
 
-FileFacts = tuple[str, str, str, str, float]
-"""Path, title, artist, album, seconds."""
+
+class FileFacts(NamedTuple):
+    """A usable file; `gain` in dB and `loudness` in LUFS are None where they are not known."""
+
+    path: str
+    title: str
+    artist: str
+    album: str
+    genre: str
+    gain: float | None
+    seconds: float
+    loudness: float | None
+
 
 _BUSY_SECONDS = 10.0
 _DAMAGED = "move it away to index anew, or keep another index with --index"
@@ -43,12 +54,16 @@ class FileRow:
 
 @dataclass(frozen=True, eq=False)
 class Embedded:
-    """What is kept of one song or page: vector (d,), windows (w, d), starts (w,) seconds; pages have no windows."""
+    """What is kept of one song or page: vector (d,), windows (w, d), starts (w,) seconds; pages have no windows.
+
+    `loudness` is in LUFS, None where it is not known.
+    """
 
     vector: Floats
     windows: Floats
     starts: NDArray[np.float64]
     seconds: float
+    loudness: float | None = None
 
 
 class Store:
@@ -120,13 +135,15 @@ class Store:
             return {row[0] for row in self._connection.execute("SELECT content FROM item WHERE model = ?", (model,))}
 
     def tracks(self, model: str) -> list[tuple[int, FileFacts]]:
-        """Item id and facts of every usable file, ordered by path."""
+        """Item id and facts of every usable file that is not banned, ordered by path."""
         query = (
-            "SELECT item.id, file.path, title, artist, album, seconds FROM file JOIN item"
-            " ON item.content = file.content AND item.model = ? ORDER BY file.path"
+            "SELECT item.id, file.path, title, artist, album, genre, gain, seconds, loudness FROM file JOIN item"
+            " ON item.content = file.content AND item.model = ?"
+            " WHERE NOT EXISTS (SELECT 1 FROM ban WHERE ban.content = file.content) ORDER BY file.path"
         )
         with self._reading():
-            return [(row[0], (os.fsdecode(row[1]), *row[2:])) for row in self._connection.execute(query, (model,))]
+            rows = self._connection.execute(query, (model,))
+            return [(row[0], FileFacts(os.fsdecode(row[1]), *row[2:])) for row in rows]
 
     def vectors(self, model: str, size: int) -> tuple[NDArray[np.int64], Floats]:
         """Ids (n,), ascending, and vectors float32 (n, size) of all items that a file has.
@@ -158,6 +175,38 @@ class Store:
                 found.append((np.frombuffer(vectors, "<f4").reshape(-1, size), np.frombuffer(starts, "<f8")))
         return found
 
+    # -- what a person said ------------------------------------------------------------------------------------------
+
+    def bans(self) -> list[str]:
+        """Paths of files that never play, ordered."""
+        query = "SELECT path FROM file WHERE EXISTS (SELECT 1 FROM ban WHERE ban.content = file.content) ORDER BY path"
+        with self._reading():
+            return [os.fsdecode(row[0]) for row in self._connection.execute(query)]
+
+    def ban(self, path: str, *, banned: bool) -> bool:
+        """Ban the content of a file, or lift its ban; whether the file is known."""
+        statement = (
+            "INSERT OR IGNORE INTO ban SELECT content FROM file WHERE path = ? AND content NOT NULL"
+            if banned
+            else "DELETE FROM ban WHERE content = (SELECT content FROM file WHERE path = ?)"
+        )
+        with self._transaction() as connection:
+            query = "SELECT 1 FROM file WHERE path = ? AND content NOT NULL"
+            is_known = connection.execute(query, (os.fsencode(path),)).fetchone() is not None
+            connection.execute(statement, (os.fsencode(path),))
+        return is_known
+
+    def recall(self, key: str) -> str | None:
+        """The text that was kept under this name, or None."""
+        with self._reading():
+            row = self._connection.execute("SELECT value FROM memory WHERE key = ?", (key,)).fetchone()
+        return None if row is None else str(row[0])
+
+    def remember(self, key: str, text: str) -> None:
+        """Keep a text under this name."""
+        with self._reading():
+            self._connection.execute("INSERT OR REPLACE INTO memory VALUES (?, ?)", (key, text))
+
     # -- writing -----------------------------------------------------------------------------------------------------
 
     @contextmanager
@@ -184,8 +233,8 @@ class Store:
         with self._transaction() as connection:
             vector = np.ascontiguousarray(embedded.vector, "<f4").tobytes()
             item = connection.execute(
-                "INSERT INTO item (content, model, seconds, vector) VALUES (?, ?, ?, ?)",
-                (content, model, float(embedded.seconds), vector),
+                "INSERT INTO item (content, model, seconds, loudness, vector) VALUES (?, ?, ?, ?, ?)",
+                (content, model, float(embedded.seconds), embedded.loudness, vector),
             ).lastrowid
             if len(embedded.windows):
                 starts = np.ascontiguousarray(embedded.starts, "<f8").tobytes()
@@ -224,9 +273,9 @@ class Store:
         if was:
             connection.execute("DELETE FROM file WHERE path = ?", (os.fsencode(was),))
         connection.execute(
-            "INSERT OR REPLACE INTO file (path, size, mtime_ns, content, title, artist, album)"
-            " VALUES (?, ?, ?, ?, ?, ?, ?)",
-            (os.fsencode(file.path), file.size, file.mtime_ns, content, tags.title, tags.artist, tags.album),
+            "INSERT OR REPLACE INTO file (path, size, mtime_ns, content, title, artist, album, genre, gain)"
+            " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            (os.fsencode(file.path), file.size, file.mtime_ns, content, *astuple(tags)),
         )
 
     @contextmanager

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from mmr_runtime.soundtrack.compose import Fit, compose, fit, plan
 from mmr_runtime.soundtrack.edit import revise
 from mmr_runtime.soundtrack.follow import Follower, Front, Reading
 from mmr_runtime.soundtrack.formats import FORMS, Form, render, write
 from mmr_runtime.soundtrack.options import Options, smooth, spread
-from mmr_runtime.soundtrack.plan import plan
+from mmr_runtime.soundtrack.plan import plan_segments
 from mmr_runtime.soundtrack.segments import RunnerUp, Segment
 from mmr_runtime.soundtrack.soundtrack import Corrections, Part, Song, Soundtrack, assemble
 from mmr_runtime.soundtrack.stored import from_json, to_json
@@ -14,6 +15,7 @@ from mmr_runtime.soundtrack.stored import from_json, to_json
 __all__ = [
     "FORMS",
     "Corrections",
+    "Fit",
     "Follower",
     "Form",
     "Front",
@@ -25,8 +27,11 @@ __all__ = [
     "Song",
     "Soundtrack",
     "assemble",
+    "compose",
+    "fit",
     "from_json",
     "plan",
+    "plan_segments",
     "render",
     "revise",
     "smooth",

@@ -14,7 +14,7 @@ from mmr_runtime.soundtrack.solve import solve
 from mmr_runtime.soundtrack.task import Span
 
 
-def plan(
+def plan_segments(
     affinity: Affinity,
     options: Options = DEFAULTS,
     *,

@@ -202,7 +202,7 @@ def test_json_is_one_object_that_says_everything(engine: CommandEngine, run: Inv
     assert list(answer["query"]) == ["pages", "text", "song", "moods"]
     assert sum(answer["query"]["moods"].values()) == pytest.approx(1, abs=1e-5)
     best = answer["matches"][0]
-    assert list(best) == ["rank", "score", "path", "title", "start_s", "moods", "reasons"]
+    assert list(best) == ["rank", "score", "path", "title", "start_s", "gain_db", "moods", "reasons"]
     assert Path(best["path"]).is_absolute()
     assert list(best["moods"]) == list(MOODS)
     indexed = answer["indexed"]

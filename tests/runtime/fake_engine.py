@@ -18,6 +18,7 @@ from PIL import Image, UnidentifiedImageError
 from mmr_runtime.audio import read_windows
 from mmr_runtime.bundle import AudioSpec, LabelSet, RankSpec
 from mmr_runtime.errors import ImageError
+from mmr_runtime.loudness import loudness
 from mmr_runtime.moods import MOOD_PROMPTS, MOODS
 
 SIZE = 16
@@ -38,13 +39,17 @@ class FakeEngine:
         scales = {"image_text": 10.0, "audio_image": 10.0, "audio_text": 10.0}
         self.bundle = SimpleNamespace(manifest=SimpleNamespace(rank=RankSpec(), logit_scales=scales, labels=labels))
 
-    def embed_audio(self, song: str | Path, *, windows: int = 8) -> SimpleNamespace:
+    def embed_audio(self, song: str | Path, *, windows: int = 8, measure: bool = False) -> SimpleNamespace:
         self.embedded.append(Path(song).name)
         heard = read_windows(song, windows=windows, spec=SPEC)
         spectrum = np.abs(np.fft.rfft(heard.samples, 2 * SIZE * 20, axis=1))[:, : SIZE * 20]
         rows = unit(spectrum.reshape(len(spectrum), SIZE, 20).sum(axis=2))
         return SimpleNamespace(
-            vector=unit(rows.mean(axis=0, keepdims=True))[0], windows=rows, starts=heard.starts, seconds=heard.seconds
+            vector=unit(rows.mean(axis=0, keepdims=True))[0],
+            windows=rows,
+            starts=heard.starts,
+            seconds=heard.seconds,
+            loudness=loudness(heard.samples, SPEC.sample_rate) if measure else None,
         )
 
     def embed_images(self, images: Sequence[Any], *, spread: str = "auto") -> np.ndarray:

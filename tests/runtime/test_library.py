@@ -235,8 +235,8 @@ def test_a_file_that_cannot_be_read_now_is_tried_the_next_time(
 
 def test_a_file_that_changes_while_it_is_read_is_left_for_the_next_time(songs: Path) -> None:
     class Racing(FakeEngine):
-        def embed_audio(self, song: str | Path, *, windows: int = 8) -> object:
-            embedded = super().embed_audio(song, windows=windows)
+        def embed_audio(self, song: str | Path, *, windows: int = 8, measure: bool = False) -> object:
+            embedded = super().embed_audio(song, windows=windows, measure=measure)
             if Path(song).name == "low.wav" and self.embedded.count("low.wav") == 1:
                 write_song(Path(song), 777, seconds=1.0)
             return embedded
@@ -446,12 +446,14 @@ def test_equal_scores_are_ordered_by_path(tmp_path: Path, engine: FakeEngine) ->
 
 def test_tags_name_the_track_and_its_file_name_does_where_there_are_none(songs: Path, engine: FakeEngine) -> None:
     with soundfile.SoundFile(songs / "tagged.flac", "w", 8000, 1) as file:
-        file.title, file.artist, file.album = "Rain\nat  dusk", "The Band", "Wet"
+        file.title, file.artist, file.album, file.genre = "Rain\nat  dusk", "The Band", "Wet", "Ambient"
         file.write(tone(1200))
     with opened(songs, engine) as library:
         library.update()
         tracks = {track.path.name: track for track in library.tracks()}
-    assert tracks["tagged.flac"] == Track(songs / "tagged.flac", "Rain at dusk", "The Band", "Wet", 2.0)
+    tagged = tracks["tagged.flac"]
+    assert tagged == Track(songs / "tagged.flac", "Rain at dusk", "The Band", "Wet", 2.0, "Ambient", tagged.gain_db)
+    assert tagged.gain_db == pytest.approx(-12.5, abs=0.5)  # a sine of half scale on two channels: -6 LUFS
     assert tracks["low.wav"].title == "low"
 
 
@@ -498,3 +500,53 @@ def test_many_threads_may_ask_at_once(songs: Path, engine: FakeEngine) -> None:
             thread.join()
     assert len(answers) == 8
     assert all(answer == answers[0] for answer in answers)
+
+
+# -- what a person said ------------------------------------------------------------------------------------------------
+
+
+def test_a_banned_song_never_plays_wherever_it_goes(songs: Path, engine: FakeEngine) -> None:
+    with opened(songs, engine) as library:
+        library.update()
+        best = library.rank(None, text="x")[0].track.path
+        library.ban(best)
+        assert best not in [match.track.path for match in library.rank(None, text="x")]
+        assert library.bans == [best]
+    moved = best.rename(best.with_name("moved.wav"))
+    with opened(songs, engine) as library:
+        library.update()
+        assert moved not in [track.path for track in library.tracks()]
+        assert library.bans == [moved]
+        library.unban(moved)
+        assert moved in [track.path for track in library.tracks()]
+        assert library.bans == []
+
+
+def test_only_songs_of_the_library_can_be_banned(songs: Path, engine: FakeEngine) -> None:
+    with opened(songs, engine) as library:
+        library.update()
+        with pytest.raises(InputError, match=r"other\.wav is not in the library"):
+            library.ban(songs / "other.wav")
+
+
+def test_what_is_remembered_outlives_the_library(songs: Path, engine: FakeEngine) -> None:
+    with opened(songs, engine) as library:
+        assert library.recall("book") is None
+        library.remember("book", "one")
+        library.remember("book", "two")
+    with opened(songs, engine) as library:
+        assert library.recall("book") == "two"
+
+
+def test_contents_are_ordered_by_path_and_have_windows(songs: Path, engine: FakeEngine) -> None:
+    with opened(songs, engine) as library:
+        library.update()
+        contents = library.contents()
+        assert [track.path.name for track in contents.tracks] == ["high.wav", "low.wav", "middle.wav"]
+        for track, vector, (windows, starts) in zip(
+            contents.tracks, contents.vectors, library.windows(contents.ids), strict=True
+        ):
+            heard = engine.embed_audio(track.path)
+            np.testing.assert_allclose(vector, heard.vector, atol=1e-6)
+            np.testing.assert_allclose(windows, heard.windows, atol=1e-6)
+            np.testing.assert_array_equal(starts, heard.starts)

@@ -37,9 +37,9 @@ def at(name):
             os.kill(os.getpid(), signal.SIGKILL)
 
 class Engine(FakeEngine):
-    def embed_audio(self, song, *, windows=8):
+    def embed_audio(self, song, *, windows=8, measure=False):
         at("embed")
-        return super().embed_audio(song, windows=windows)
+        return super().embed_audio(song, windows=windows, measure=measure)
 
 with Library.open(folder, Engine(), index) as library:
     def trace(statement):
@@ -153,8 +153,8 @@ def test_an_index_made_by_another_process_at_the_same_time_stays(tmp_path: Path)
 class LongSongs(FakeEngine):
     """Each song needs pages of its own in the database."""
 
-    def embed_audio(self, song: str | Path, *, windows: int = 8) -> SimpleNamespace:
-        embedded = super().embed_audio(song, windows=windows)
+    def embed_audio(self, song: str | Path, *, windows: int = 8, measure: bool = False) -> SimpleNamespace:
+        embedded = super().embed_audio(song, windows=windows, measure=measure)
         embedded.windows = np.repeat(embedded.windows, 200, axis=0)
         embedded.starts = np.repeat(embedded.starts, 200)
         return embedded
@@ -302,13 +302,16 @@ def test_an_index_from_a_newer_version_is_refused_untouched(songs: Path, index: 
 
 def test_an_older_index_is_migrated_after_a_backup(songs: Path, index: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     expected = answers(songs, index)
-    monkeypatch.setattr(schema, "SCHEMA", 2)
-    monkeypatch.setattr(schema, "MIGRATIONS", {1: lambda c: c.execute("ALTER TABLE file ADD COLUMN genre TEXT")})
+    current = schema.SCHEMA
+    columns = len(sqlite3.connect(index / "index.db").execute("PRAGMA table_info(file)").fetchall())
+    monkeypatch.setattr(schema, "SCHEMA", current + 1)
+    monkeypatch.setattr(schema, "MIGRATIONS", {current: lambda c: c.execute("ALTER TABLE file ADD COLUMN colour TEXT")})
     assert answers(songs, index) == expected
-    for name, version, columns in (("index.db", 2, 10), ("index.db.schema-1.backup", 1, 9)):
+    backup = f"index.db.schema-{current}.backup"
+    for name, version, count in (("index.db", current + 1, columns + 1), (backup, current, columns)):
         connection = sqlite3.connect(index / name)
         assert connection.execute("PRAGMA user_version").fetchone() == (version,)
-        assert len(connection.execute("PRAGMA table_info(file)").fetchall()) == columns
+        assert len(connection.execute("PRAGMA table_info(file)").fetchall()) == count
         assert connection.execute("SELECT COUNT(*) FROM item").fetchone() == (SONGS,)
         connection.close()
 
@@ -320,8 +323,8 @@ def test_a_migration_that_fails_changes_nothing(songs: Path, index: Path, monkey
 
     expected = answers(songs, index)
     with monkeypatch.context() as patched:
-        patched.setattr(schema, "SCHEMA", 2)
-        patched.setattr(schema, "MIGRATIONS", {1: fails})
+        patched.setattr(schema, "MIGRATIONS", {schema.SCHEMA: fails})
+        patched.setattr(schema, "SCHEMA", schema.SCHEMA + 1)
         with pytest.raises(LibraryError):
             Library.open(songs, FakeEngine(), index)
         patched.setattr(schema, "MIGRATIONS", {})
@@ -372,3 +375,35 @@ def test_importing_the_library_loads_nothing_that_only_indexing_needs() -> None:
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+# -- schema 1 ----------------------------------------------------------------------------------------------------------
+
+FIRST = (
+    "CREATE TABLE file_1 (path BLOB PRIMARY KEY, size INTEGER NOT NULL, mtime_ns INTEGER NOT NULL, content BLOB,"
+    " title TEXT NOT NULL DEFAULT '', artist TEXT NOT NULL DEFAULT '', album TEXT NOT NULL DEFAULT '',"
+    " reason TEXT, decoder TEXT) WITHOUT ROWID",
+    "INSERT INTO file_1 SELECT path, size, mtime_ns, content, title, artist, album, reason, decoder FROM file",
+    "DROP TABLE file",
+    "ALTER TABLE file_1 RENAME TO file",
+    "CREATE INDEX file_content ON file (content)",
+    "ALTER TABLE item DROP COLUMN loudness",
+    "DROP TABLE ban",
+    "DROP TABLE memory",
+    "PRAGMA user_version = 1",
+)
+
+
+def test_an_index_of_schema_1_goes_on(songs: Path, index: Path) -> None:
+    expected = answers(songs, index)
+    connection = sqlite3.connect(index / "index.db", isolation_level=None)
+    for statement in FIRST:
+        connection.execute(statement)
+    connection.close()
+    assert answers(songs, index) == expected
+    with Library.open(songs, FakeEngine(), index) as library:
+        assert library.update().added == 0
+        library.remember("a", "b")
+        library.ban(library.tracks()[0].path)
+        assert {track.gain_db for track in library.tracks()} == {None}
+        assert len(library) == SONGS - 1

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from mmr_runtime.errors import UsageError
-from mmr_runtime.soundtrack import Options, Segment, plan, smooth, spread
+from mmr_runtime.soundtrack import Options, Segment, plan_segments, smooth, spread
 from mmr_runtime.soundtrack import search as search_module
 from mmr_runtime.soundtrack import solve as solve_module
 from mmr_runtime.soundtrack.solve import solve
@@ -135,7 +135,7 @@ def test_rules_hold_in_longer_books(
     usable = sorted(set(range(songs)) - bans)
     pins = {int(rng.integers(pages)): int(rng.choice(usable)) for _ in range(pinned)}
     options = Options(change=change, min_pages=least, rest=rest)
-    segments = plan(book(seed, pages, songs), options, pins=pins, bans=bans)
+    segments = plan_segments(book(seed, pages, songs), options, pins=pins, bans=bans)
     assert [s.first for s in segments] == [0, *(s.last + 1 for s in segments[:-1])]
     assert segments[-1].last == pages - 1
     assert keeps_rules([(s.first, s.last + 1, s.song) for s in segments], pages, least, rest, pins)
@@ -153,7 +153,7 @@ def test_songs_left_out_at_first_were_rightly_left_out(seed: int, rest: int) -> 
 
 def test_a_song_may_come_once_only() -> None:
     """As long a rest as the book: nothing is ever forgotten."""
-    segments = plan(book(3, 60, 7), Options(change=0.9, rest=1000))
+    segments = plan_segments(book(3, 60, 7), Options(change=0.9, rest=1000))
     assert len({s.song for s in segments}) == len(segments) > 3
 
 
@@ -194,37 +194,37 @@ def test_a_worse_song_has_its_turn_while_the_better_one_rests() -> None:
 
 def test_a_scene_has_its_song() -> None:
     a = scores([1] * 6 + [0] * 6, [0] * 6 + [1] * 6)
-    segments = plan(a, Options(smoothing=0))
+    segments = plan_segments(a, Options(smoothing=0))
     assert [(s.pages, s.song) for s in segments] == [("1-6", 0), ("7-12", 1)]
 
 
 def test_a_single_odd_page_changes_nothing() -> None:
     a = scores([1] * 12, [0] * 5 + [2] + [0] * 6)
-    assert len(plan(a, Options(min_pages=3, smoothing=0))) == 1
-    assert len(plan(a, FREE)) == 3
+    assert len(plan_segments(a, Options(min_pages=3, smoothing=0))) == 1
+    assert len(plan_segments(a, FREE)) == 3
 
 
 def test_a_book_shorter_than_min_pages_is_one_segment() -> None:
-    assert played(plan(scores([1, 0], [0, 2]), Options(change=1, min_pages=5))) == [1, 1]
+    assert played(plan_segments(scores([1, 0], [0, 2]), Options(change=1, min_pages=5))) == [1, 1]
 
 
 def test_change_goes_from_one_song_to_the_best_of_every_page() -> None:
     a = book(1, 80, 30)
-    counts = [len(plan(a, Options(change=c / 10, min_pages=1, rest=0, smoothing=0))) for c in range(11)]
+    counts = [len(plan_segments(a, Options(change=c / 10, min_pages=1, rest=0, smoothing=0))) for c in range(11)]
     assert counts[0] == 1
     assert counts == sorted(counts)
-    assert played(plan(a, FREE)) == a.argmax(axis=1).tolist()
+    assert played(plan_segments(a, FREE)) == a.argmax(axis=1).tolist()
 
 
 def test_no_change_is_the_best_single_song() -> None:
     a = book(2, 40, 12)
     best = int(a.mean(axis=0).argmax())
-    assert played(plan(a, Options(change=0, smoothing=0))) == [best] * 40
-    assert played(plan(a, Options(one_song=True, smoothing=0))) == [best] * 40
+    assert played(plan_segments(a, Options(change=0, smoothing=0))) == [best] * 40
+    assert played(plan_segments(a, Options(one_song=True, smoothing=0))) == [best] * 40
 
 
 def test_one_song_may_be_pinned() -> None:
-    assert set(played(plan(book(2, 40, 12), Options(one_song=True), pins={7: 5, 30: 5}))) == {5}
+    assert set(played(plan_segments(book(2, 40, 12), Options(one_song=True), pins={7: 5, 30: 5}))) == {5}
 
 
 @given(st.integers(0, 99), st.sampled_from([0.25, 3.0, 1000.0]))
@@ -232,7 +232,7 @@ def test_one_song_may_be_pinned() -> None:
 def test_the_unit_of_affinity_does_not_matter(seed: int, factor: float) -> None:
     a = book(seed, 40, 10)
     moved = a * np.float32(factor) + np.random.default_rng(seed).normal(0, factor, (40, 1)).astype(np.float32)
-    assert played(plan(a, Options(smoothing=0))) == played(plan(moved, Options(smoothing=0)))
+    assert played(plan_segments(a, Options(smoothing=0))) == played(plan_segments(moved, Options(smoothing=0)))
 
 
 def test_the_spread_is_what_neither_pages_nor_songs_explain() -> None:
@@ -244,14 +244,14 @@ def test_the_spread_is_what_neither_pages_nor_songs_explain() -> None:
 
 
 def test_ties_go_to_fewer_changes_then_to_the_first_song() -> None:
-    assert played(plan(np.zeros((9, 4), np.float32), FREE)) == [0] * 9
-    assert played(plan(scores([0, 1, 1], [1, 1, 1]), FREE)) == [1, 1, 1]
+    assert played(plan_segments(np.zeros((9, 4), np.float32), FREE)) == [0] * 9
+    assert played(plan_segments(scores([0, 1, 1], [1, 1, 1]), FREE)) == [1, 1, 1]
 
 
 def test_equal_inputs_give_the_equal_plan_in_any_order_of_memory() -> None:
     a = book(4, 60, 200)
-    assert plan(a) == plan(np.asfortranarray(a))
-    assert plan(a) == plan(np.repeat(a, 2, axis=0)[::2])
+    assert plan_segments(a) == plan_segments(np.asfortranarray(a))
+    assert plan_segments(a) == plan_segments(np.repeat(a, 2, axis=0)[::2])
 
 
 def test_smoothing_looks_back_only() -> None:
@@ -265,7 +265,7 @@ def test_smoothing_looks_back_only() -> None:
 
 def test_a_pin_holds_and_its_song_stays_min_pages() -> None:
     a = scores([1] * 12, [0] * 12)
-    segments = plan(a, Options(min_pages=3, rest=1, smoothing=0), pins={5: 1})
+    segments = plan_segments(a, Options(min_pages=3, rest=1, smoothing=0), pins={5: 1})
     assert [(s.song, s.last - s.first + 1, s.pinned) for s in segments if s.song == 1] == [(1, 3, True)]
     assert played(segments)[5] == 1
 
@@ -274,38 +274,38 @@ def test_pins_win_over_min_pages_and_rest() -> None:
     """A person may set what the rules would not allow."""
     a = np.zeros((8, 3), np.float32)
     pins = {3: 0, 4: 1, 5: 0, 6: 2}
-    songs = played(plan(a, Options(min_pages=4, rest=3), pins=pins))
+    songs = played(plan_segments(a, Options(min_pages=4, rest=3), pins=pins))
     assert all(songs[page] == song for page, song in pins.items())
 
 
 def test_min_pages_gives_way_only_as_far_as_pins_need_it() -> None:
     """Song 2 has two pages between its neighbours' pins, song 0 has two after its own; song 1 has room for four."""
     a = scores([1] * 10, [0] * 10, [0] * 10)
-    segments = plan(a, Options(min_pages=4, smoothing=0), pins={4: 1, 6: 2, 8: 0})
+    segments = plan_segments(a, Options(min_pages=4, smoothing=0), pins={4: 1, 6: 2, 8: 0})
     assert [(s.pages, s.song) for s in segments] == [("1-5", 1), ("6-7", 2), ("8-10", 0)]
 
 
 def test_a_banned_song_never_plays_and_is_no_runner_up() -> None:
-    segments = plan(book(5, 40, 6), bans=[0, 3])
+    segments = plan_segments(book(5, 40, 6), bans=[0, 3])
     assert {0, 3}.isdisjoint(played(segments))
     assert all({0, 3}.isdisjoint(other.song for other in s.runners_up) for s in segments)
 
 
 def test_a_segment_says_why() -> None:
     a = scores([3, 3, 3, 3], [1, 1, 1, 1], [2, 2, 2, 2], [0, 0, 0, 0], [2, 2, 2, 2])
-    (segment,) = plan(a)
+    (segment,) = plan_segments(a)
     assert (segment.first, segment.last, segment.song, segment.pages) == (0, 3, 0, "1-4")
     assert (segment.score, segment.margin, segment.pinned) == (3, 1, False)
     assert [(other.song, other.score) for other in segment.runners_up] == [(2, 2), (4, 2), (1, 1)]
 
 
 def test_a_single_song_has_no_runner_up() -> None:
-    (segment,) = plan(scores([1, 2]))
+    (segment,) = plan_segments(scores([1, 2]))
     assert (segment.margin, segment.runners_up) == (None, ())
 
 
 def test_a_pin_against_a_better_song_has_a_negative_margin() -> None:
-    assert plan(scores([1, 1], [0, 0]), pins={0: 1, 1: 1})[0].margin == -1
+    assert plan_segments(scores([1, 1], [0, 0]), pins={0: 1, 1: 1})[0].margin == -1
 
 
 # -- wrong use -------------------------------------------------------------------------------------------------------
@@ -323,13 +323,13 @@ def test_a_pin_against_a_better_song_has_a_negative_margin() -> None:
 )
 def test_wishes_that_cannot_be(pins: dict[int, int], bans: list[int], message: str) -> None:
     with pytest.raises(UsageError, match=message) as caught:
-        plan(np.zeros((3, 2), np.float32), pins=pins, bans=bans)
+        plan_segments(np.zeros((3, 2), np.float32), pins=pins, bans=bans)
     assert caught.value.hint
 
 
 def test_one_song_and_pins_of_several_cannot_be() -> None:
     with pytest.raises(UsageError, match="pages are pinned to several"):
-        plan(np.zeros((3, 2), np.float32), Options(one_song=True), pins={0: 0, 2: 1})
+        plan_segments(np.zeros((3, 2), np.float32), Options(one_song=True), pins={0: 0, 2: 1})
 
 
 @pytest.mark.parametrize(
@@ -343,7 +343,7 @@ def test_one_song_and_pins_of_several_cannot_be() -> None:
 )
 def test_affinities_that_cannot_be(affinity: NDArray[np.float64], message: str) -> None:
     with pytest.raises(UsageError, match=message):
-        plan(affinity)
+        plan_segments(affinity)
 
 
 @pytest.mark.parametrize(

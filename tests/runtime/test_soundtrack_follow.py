@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from mmr_runtime.errors import UsageError
-from mmr_runtime.soundtrack import Follower, Options, Reading, plan
+from mmr_runtime.soundtrack import Follower, Options, Reading, plan_segments
 
 CALM, STORM, OTHER = 0, 1, 2
 PLAIN = Options(min_pages=4, min_seconds=0, smoothing=0)
@@ -151,7 +151,7 @@ def test_the_rules_of_the_plan_hold(seed: int, least: int, rest: int, change: fl
 
 def test_on_clear_scenes_it_chooses_like_the_plan_a_few_pages_late() -> None:
     scenes = np.repeat(np.eye(4, 9)[[0, 1, 2, 3, 0]], 12, axis=0).astype(np.float32) * 2
-    planned = [s.song for s in plan(scenes, Options(smoothing=0)) for _ in range(s.first, s.last + 1)]
+    planned = [s.song for s in plan_segments(scenes, Options(smoothing=0)) for _ in range(s.first, s.last + 1)]
     followed = songs(read(follower(), range(60), scenes))
     assert planned == np.repeat([0, 1, 2, 3, 0], 12).tolist()
     assert sum(a != b for a, b in zip(planned, followed, strict=True)) <= 4 * 3

@@ -1,0 +1,133 @@
+"""A book's pages and dialogue as vectors."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mmr_runtime.books.book import Book
+from mmr_runtime.books.cache import VectorCache, content_key
+from mmr_runtime.engine import unit_rows
+from mmr_runtime.errors import CancelledError, InputError
+from mmr_runtime.image import load_image
+from mmr_runtime.limits import MAX_STRIP_RATIO
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+    from mmr_runtime.engine import Engine
+
+Floats = NDArray[np.float32]
+_TILE_RATIO = 1.5
+"""Height by width of a piece of a strip: about a page's."""
+
+
+@dataclass(frozen=True, eq=False)
+class BookEmbedding:
+    """What a model sees and reads in a book of n pages.
+
+    Attributes:
+        pages: float32 (n, d), unit rows; zeros for a page that is not seen.
+        seen: bool (n,): the page was read, and is no advertisement.
+        dialogue: for each page the vectors (t, d) of its lines, or None where nothing is spoken.
+        problems: (page from 0, reason) of those that could not be read.
+    """
+
+    pages: Floats
+    seen: NDArray[np.bool_]
+    dialogue: list[Floats | None]
+    problems: list[tuple[int, str]]
+
+
+def embed_book(
+    book: Book,
+    engine: Engine,
+    cache: VectorCache | None = None,
+    *,
+    progress: Callable[[int, int], None] | None = None,
+    cancel: Callable[[], bool] | None = None,
+) -> BookEmbedding:
+    """Embed all pages of a book, and what is spoken on them.
+
+    A page that cannot be read is left out and named; a strip is seen in pieces and averaged.
+
+    Args:
+        book: is read page by page; one page at a time is held in memory.
+        engine: the model.
+        cache: vectors of earlier runs; None: nothing is kept.
+        progress: called with the number of pages done, and of all.
+        cancel: says when to stop; what is embedded stays in the cache.
+
+    Raises:
+        CancelledError: `cancel` said so.
+    """
+    count, size = len(book), engine.embedding_size
+    pages, seen = np.zeros((count, size), np.float32), np.zeros(count, np.bool_)
+    spoken: list[Floats | None] = [None] * count
+    problems = []
+    lines = book.dialogue.lines
+    for number, page in enumerate(book.pages):
+        if cancel and cancel():
+            raise CancelledError(f"stopped at page {number + 1} of {count}", "what is embedded is kept")
+        if progress:
+            progress(number, count)
+        if page.is_seen:
+            try:
+                pages[number] = _page(book.image(number), engine, cache)
+                seen[number] = True
+            except InputError as error:
+                problems.append((number, error.message))
+        elif page.problem:
+            problems.append((number, page.problem))
+        if number in lines:
+            spoken[number] = _lines(lines[number], engine, cache)
+    if progress:
+        progress(count, count)
+    return BookEmbedding(pages, seen, spoken, problems)
+
+
+def _page(image: bytes | Image, engine: Engine, cache: VectorCache | None) -> Floats:
+    def embed() -> Floats:
+        loaded = load_image(image, engine.bundle.manifest.image)
+        pieces = tiles(loaded)
+        if len(pieces) == 1:
+            return engine.embed_images(pieces)
+        seen = engine.embed_images(pieces, spread="whole")
+        return unit_rows(np.mean(seen, axis=0, keepdims=True))
+
+    content = image if isinstance(image, bytes) else image.tobytes()
+    vectors: Floats = _kept(engine, cache, "page", content, embed)[0]
+    return vectors
+
+
+def _lines(lines: list[str], engine: Engine, cache: VectorCache | None) -> Floats:
+    return _kept(engine, cache, "lines", json.dumps(lines).encode(), lambda: engine.embed_texts(lines))
+
+
+def _kept(engine: Engine, cache: VectorCache | None, kind: str, content: bytes, embed: Callable[[], Floats]) -> Floats:
+    if cache is None:
+        return embed()
+    # The graph's precision moves vectors a little.
+    key = content_key(f"{engine.model_id} {engine.precision}", kind, content)
+    vectors = cache.get(key, engine.embedding_size)
+    if vectors is None or not len(vectors):
+        vectors = embed()
+        cache.put(key, vectors)
+    return vectors
+
+
+def tiles(image: Image) -> list[Image]:
+    """A page as it is, or a strip cut into pieces about as high as pages."""
+    width, height = image.size
+    if height <= MAX_STRIP_RATIO * width:
+        return [image]
+    count = math.ceil(height / (_TILE_RATIO * width))
+    edges = [round(height * i / count) for i in range(count + 1)]
+    return [image.crop((0, top, width, bottom)) for top, bottom in pairwise(edges)]

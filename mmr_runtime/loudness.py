@@ -1,0 +1,81 @@
+"""Integrated loudness (ITU-R BS.1770-4) of what was heard of a song, and the gain that levels it.
+
+Only the windows that are embedded are measured, since nothing else of a song is decoded: an estimate of the whole,
+whose error docs/benchmarks.md states. Mono counts as two equal channels, as players treat it.
+"""
+
+from __future__ import annotations
+
+import math
+from functools import cache
+
+import numpy as np
+from numpy.typing import NDArray
+
+Floats = NDArray[np.float32]
+
+TARGET_LUFS = -18.0
+"""What ReplayGain 2.0 levels to."""
+
+GAIN_RANGE_DB = (-24.0, 12.0)
+"""A gain beyond is a broken tag or a song of near silence."""
+
+_BLOCK_SECONDS, _STEP_SECONDS = 0.4, 0.1
+_ABSOLUTE_GATE, _RELATIVE_GATE = -70.0, -10.0
+_OFFSET = -0.691 + 10 * math.log10(2)  # of the standard; two equal channels
+
+
+def loudness(windows: Floats, rate: int) -> float | None:
+    """Integrated loudness in LUFS; None where all is below the absolute gate or shorter than a block.
+
+    Args:
+        windows: float32 (w, n), mono in [-1, 1], n samples of one song each.
+        rate: Hz.
+    """
+    from scipy.signal import sosfilt
+
+    block, step = round(_BLOCK_SECONDS * rate), round(_STEP_SECONDS * rate)
+    if windows.shape[1] < block:
+        return None
+    power = np.square(sosfilt(k_weighting(rate), windows.astype(np.float64), axis=1))
+    sums = np.concatenate([np.zeros((len(power), 1)), np.cumsum(power, axis=1)], axis=1)
+    starts = np.arange(0, windows.shape[1] - block + 1, step)
+    blocks = ((sums[:, starts + block] - sums[:, starts]) / block).ravel()
+    gate = 10 ** ((_ABSOLUTE_GATE - _OFFSET) / 10)
+    blocks = blocks[blocks > gate]
+    if not len(blocks):
+        return None
+    blocks = blocks[blocks > blocks.mean() * 10 ** (_RELATIVE_GATE / 10)]
+    return float(_OFFSET + 10 * np.log10(blocks.mean()))
+
+
+def level(lufs: float | None, replay_gain: float | None) -> float | None:
+    """Gain in dB that brings a song to `TARGET_LUFS`: the file's own ReplayGain where it has one; None if unknown."""
+    gain = replay_gain if replay_gain is not None else None if lufs is None else TARGET_LUFS - lufs
+    return None if gain is None else min(max(gain, GAIN_RANGE_DB[0]), GAIN_RANGE_DB[1])
+
+
+@cache
+def k_weighting(rate: int) -> NDArray[np.float64]:
+    """The standard's two filters, a shelf and a high-pass, as second-order sections (2, 6) for any sample rate.
+
+    Its table is for 48 kHz; the analogue filters behind it (De Man, "Evaluation of implementations of the EBU R128
+    loudness measurement", 2018) give the others.
+    """
+    shelf = math.tan(math.pi * 1681.974450955533 / rate)
+    q, high = 0.7071752369554196, 10 ** (3.999843853973347 / 20)
+    band = high**0.4996667741545416
+    a0 = 1 + shelf / q + shelf**2
+    first = [
+        (high + band * shelf / q + shelf**2) / a0,
+        2 * (shelf**2 - high) / a0,
+        (high - band * shelf / q + shelf**2) / a0,
+        1.0,
+        2 * (shelf**2 - 1) / a0,
+        (1 - shelf / q + shelf**2) / a0,
+    ]
+    pass_ = math.tan(math.pi * 38.13547087602444 / rate)
+    q = 0.5003270373238773
+    a0 = 1 + pass_ / q + pass_**2
+    second = [1.0, -2.0, 1.0, 1.0, 2 * (pass_**2 - 1) / a0, (1 - pass_ / q + pass_**2) / a0]
+    return np.array([first, second])

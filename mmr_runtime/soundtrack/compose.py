@@ -1,0 +1,125 @@
+"""From a book and a library to a soundtrack: how well each song fits each page, and the plan that follows."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mmr_runtime.books import Book, BookEmbedding, embed_book
+from mmr_runtime.engine import unit_rows
+from mmr_runtime.rank import Ranker
+from mmr_runtime.soundtrack.affinity import affinities, page_moods
+from mmr_runtime.soundtrack.options import DEFAULTS, Options
+from mmr_runtime.soundtrack.plan import plan_segments
+from mmr_runtime.soundtrack.segments import Segment
+from mmr_runtime.soundtrack.soundtrack import Corrections, Song, Soundtrack, assemble
+
+if TYPE_CHECKING:
+    from mmr_runtime.library import Contents, Library, Track
+
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True, eq=False)
+class Fit:
+    """How well m songs fit the n pages of a book.
+
+    Attributes:
+        songs: of the library, by path.
+        pages: float32 (n, d), vectors of the pages.
+        affinity: float64 (n, m); a page that is not seen favours none.
+        scores: float64 (n, 7), how strongly a page has each mood, against the book; zeros where it is not seen.
+        shares: float64 (n, 7), the same as shares of a whole.
+    """
+
+    songs: Contents
+    pages: NDArray[np.float32]
+    affinity: Floats
+    scores: Floats
+    shares: Floats
+
+    @property
+    def paths(self) -> list[str]:
+        """Of the songs."""
+        return [str(track.path) for track in self.songs.tracks]
+
+
+def fit(embedding: BookEmbedding, library: Library) -> Fit:
+    """How well the songs of a library fit the pages of a book; see `affinity` for how pages are read."""
+    engine = library.engine
+    songs = library.contents()
+    seen = np.flatnonzero(embedding.seen)
+    count, moods = len(embedding.pages), engine.mood_scores(embedding.pages[:0], "image").shape[1]
+    affinity, scores = np.zeros((count, len(songs.tracks))), np.zeros((count, moods))
+    pages = embedding.pages[seen]
+    scores[seen] = page_moods(engine, pages, [embedding.dialogue[page] for page in seen])
+    affinity[seen] = affinities(engine, pages, scores[seen], songs.vectors)
+    shares = engine.mood_shares(scores.astype(np.float32)).astype(np.float64)
+    return Fit(songs, embedding.pages, affinity, scores, shares)
+
+
+def plan(
+    book: Book,
+    library: Library,
+    options: Options = DEFAULTS,
+    *,
+    corrections: Corrections | None = None,
+    embedding: BookEmbedding | None = None,
+) -> Soundtrack:
+    """The soundtrack of a book from the songs of a library.
+
+    Equal inputs give the equal soundtrack.
+
+    Args:
+        book: its pages are embedded unless that was done.
+        library: its index as it is; `library.update()` brings it up to date.
+        options: the reader's taste.
+        corrections: pins and bans; a pinned song that is gone is an error, a banned one is not.
+        embedding: of the book, from `embed_book`.
+
+    Raises:
+        UsageError: the library is empty, or pins and bans contradict each other or the book.
+        InputError: a pinned song is not in the library.
+    """
+    return compose(book, library, fit(embedding or embed_book(book, library.engine), library), options, corrections)
+
+
+def compose(
+    book: Book, library: Library, fitted: Fit, options: Options = DEFAULTS, corrections: Corrections | None = None
+) -> Soundtrack:
+    """The soundtrack of a book whose pages and songs were compared already; see `plan`."""
+    corrections = corrections or Corrections()
+    pins, bans = corrections.numbers(fitted.paths)
+    segments = plan_segments(fitted.affinity, options, pins=pins, bans=bans)
+    engine, contents = library.engine, fitted.songs
+    moods = engine.moods(contents.vectors, "audio").tolist()
+    songs = [_song(track, shares) for track, shares in zip(contents.tracks, moods, strict=True)]
+    names = [page.name for page in book.pages]
+    soundtrack = assemble(book.title, names, songs, segments, options, corrections)
+    windows = library.windows(contents.ids[[segment.song for segment in segments]])
+    starts = [
+        _best_start(Ranker(engine, vectors, "audio"), seconds, fitted, segment) if len(vectors) else 0.0
+        for segment, (vectors, seconds) in zip(segments, windows, strict=True)
+    ]
+    parts = [
+        replace(part, song=replace(part.song, start_s=start))
+        for part, start in zip(soundtrack.parts, starts, strict=True)
+    ]
+    return replace(soundtrack, parts=tuple(parts))
+
+
+def _best_start(ranker: Ranker, starts: Floats, fitted: Fit, segment: Segment) -> float:
+    """Start in seconds of the song's window that fits the pages of a segment best."""
+    pages = slice(segment.first, segment.last + 1)
+    shares = fitted.shares[pages].mean(axis=0, keepdims=True).astype(np.float32)
+    around = unit_rows(fitted.pages[pages].mean(axis=0, keepdims=True))
+    return float(starts[int(ranker.affinities(around, shares, "image")[0].argmax())])
+
+
+def _song(track: Track, moods: Sequence[float]) -> Song:
+    facts = track.title, track.artist or None, track.seconds or None
+    return Song(str(track.path), *facts, gain_db=track.gain_db, moods=tuple(moods))
