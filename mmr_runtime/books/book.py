@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
@@ -161,6 +163,12 @@ class Book:
 
     def __len__(self) -> int:
         return len(self.pages)
+
+    @property
+    def key(self) -> str:
+        """Tells this book from others, wherever it lies: of its title and the names of its pages."""
+        names = json.dumps([self.title, *(page.name for page in self.pages)])
+        return hashlib.blake2b(names.encode(), digest_size=16).hexdigest()
 
     def image(self, number: int) -> bytes | Image:
         """A page, counted from 0, as `mmr_runtime.image.load_image` takes it: encoded, or of a PDF as drawn.

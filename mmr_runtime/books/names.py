@@ -28,7 +28,8 @@ def suffix(name: str) -> str:
 
 def is_hidden(name: str) -> bool:
     """Whether a member is a system's own: of macOS, or with a part that begins with a dot."""
-    return any(part.startswith(".") or part == "__MACOSX" for part in name.split("/"))
+    parts = [part for part in name.split("/") if part not in (".", "..")]
+    return any(part.startswith(".") or part == "__MACOSX" for part in parts)
 
 
 def natural_key(name: str) -> Key:

@@ -116,7 +116,7 @@ class Archive:
         packed: bytes of the whole archive.
         members: (member, bytes that it is packed to or None where that is not known, key of the archive's library).
         opener: opens a member by its key.
-        close: closes the archive.
+        file: that the archive lies in; closed with it.
     """
 
     def __init__(
@@ -125,10 +125,10 @@ class Archive:
         packed: int,
         members: Iterable[tuple[Member, int | None, Any]],
         opener: Callable[[Any], IO[bytes]],
-        close: Callable[[], None],
+        file: IO[bytes],
     ) -> None:
         self._opener = opener
-        self._close = close
+        self._file = file
         self._lock = threading.Lock()
         self._members: dict[str, Member] = {}
         self._keys: dict[str, Any] = {}
@@ -155,7 +155,7 @@ class Archive:
 
     def close(self) -> None:
         """Close the file behind it."""
-        self._close()
+        self._file.close()
 
 
 def open_zip(file: IO[bytes], title: str) -> Archive:
@@ -169,7 +169,7 @@ def open_zip(file: IO[bytes], title: str) -> Archive:
         archive = zipfile.ZipFile(file)
     infos = [info for info in archive.infolist() if not info.is_dir()]
     _check_overlap(infos, title)
-    return Archive(title, packed, _zip_members(infos), archive.open, archive.close)
+    return Archive(title, packed, _zip_members(infos), archive.open, file)
 
 
 def _zip_members(infos: list[zipfile.ZipInfo]) -> Iterator[tuple[Member, int | None, zipfile.ZipInfo]]:
@@ -224,7 +224,7 @@ def open_tar(file: IO[bytes], title: str) -> Archive:
         # surrogateescape: its names come as bytes that are read as those of a ZIP.
         archive = tarfile.open(fileobj=file, mode="r:*", encoding="ascii", errors="surrogateescape")  # noqa: SIM115
         infos = list(_tar_infos(archive, packed, title))
-    names = decoded([info.name.encode("ascii", "surrogateescape") for info in infos])
+    names = decoded([info.name.encode("utf-8", "surrogateescape") for info in infos])
     members = [(Member(_slashed(n), i.size), None, i) for n, i in zip(names, infos, strict=True)]
 
     def opener(info: tarfile.TarInfo) -> IO[bytes]:
@@ -232,7 +232,7 @@ def open_tar(file: IO[bytes], title: str) -> Archive:
         assert opened is not None  # regular files only
         return opened
 
-    return Archive(title, packed, members, opener, archive.close)
+    return Archive(title, packed, members, opener, file)
 
 
 def _tar_infos(archive: tarfile.TarFile, packed: int, title: str) -> Iterator[tarfile.TarInfo]:
@@ -270,7 +270,7 @@ def open_rar(file: IO[bytes], title: str) -> Archive:
             members.append((Member(_slashed(info.filename), info.file_size, problem), info.compress_size, info))
     if archive.needs_password() and not members:
         raise BookError(f"{title} is protected by a password", "pack it again without one")
-    return Archive(title, packed, members, archive.open, archive.close)
+    return Archive(title, packed, members, archive.open, file)
 
 
 # -- what all share ---------------------------------------------------------------------------------------------------

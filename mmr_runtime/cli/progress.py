@@ -24,11 +24,13 @@ class ProgressBar:
 
     Args:
         what: what is counted.
+        verb: what is done with it.
         stream: where to; a bar is drawn only on a terminal, other receivers get one line.
     """
 
-    def __init__(self, what: str, stream: TextIO | None) -> None:
+    def __init__(self, what: str, stream: TextIO | None, verb: str = "indexing") -> None:
         self._what = what
+        self._verb = verb
         self._stream = stream
         self._style = Style.of(stream)
         self._started = time.monotonic()
@@ -43,7 +45,7 @@ class ProgressBar:
             return
         if self._style.columns is None:
             if is_first:
-                click.echo(f"indexing {progress.total} {self._what}", file=self._stream)
+                click.echo(f"{self._verb} {progress.total} {self._what}", file=self._stream)
             return
         now = time.monotonic()
         if self._drawn is None or progress.path is None or now - self._drawn >= _REDRAW_SECONDS:
@@ -62,7 +64,7 @@ class ProgressBar:
         mark, rest = ("#", "-") if self._style.plain else ("█", "░")
         spent = now - self._started
         left = spent / progress.done * (progress.total - progress.done) if progress.done else 0.0
-        text = f"indexing {mark * full}{rest * (_BAR - full)} {progress.done}/{progress.total}"
+        text = f"{self._verb} {mark * full}{rest * (_BAR - full)} {progress.done}/{progress.total}"
         text += f"  {clock(left)} left" if left else ""
         text += f"  {one_line(progress.path.name)}" if progress.path else ""
         room = columns - _FREE

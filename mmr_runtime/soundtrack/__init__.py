@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from mmr_runtime.soundtrack.compose import Fit, compose, fit, plan
-from mmr_runtime.soundtrack.edit import revise
+from mmr_runtime.soundtrack.edit import correct, revise
 from mmr_runtime.soundtrack.follow import Follower, Front, Reading
 from mmr_runtime.soundtrack.formats import FORMS, Form, render, write
 from mmr_runtime.soundtrack.options import Options, smooth, spread
@@ -28,6 +28,7 @@ __all__ = [
     "Soundtrack",
     "assemble",
     "compose",
+    "correct",
     "fit",
     "from_json",
     "plan",

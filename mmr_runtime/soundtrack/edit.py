@@ -6,6 +6,7 @@ import json
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import PurePath
 from typing import Literal
 
 from mmr_runtime.errors import InputError
@@ -79,6 +80,39 @@ def revise(soundtrack: Soundtrack, edited: bytes | str, paths: Sequence[str]) ->
     return Corrections(tuple((page, pins[page][0]) for page in sorted(pins)), tuple(sorted(bans)))
 
 
+def correct(
+    corrections: Corrections,
+    paths: Sequence[str],
+    *,
+    pins: Sequence[tuple[int, int, str]] = (),
+    bans: Sequence[str] = (),
+) -> Corrections:
+    """Corrections with more of them; the new ones win, and a song that is banned is pinned nowhere.
+
+    Args:
+        corrections: of before.
+        paths: of the songs in the library; the end of one is enough where only one song has it.
+        pins: (first, last, song), pages from 0, inclusive.
+        bans: songs that never play.
+
+    Raises:
+        InputError: a song is not in the library, or is pinned and banned at once.
+    """
+    names = _Names(paths)
+    banned = [names.find(_Entry(f"ban of {song}", "never", song)) for song in bans]
+    wanted: dict[int, str] = {}
+    for first, last, song in pins:
+        entry = _Entry(f"pin of {song}", "keep", song, first, last)
+        path = names.find(entry)
+        if path in banned:
+            raise InputError(f"{path} is pinned and banned at once", "leave out one of the two")
+        wanted |= dict.fromkeys(range(first, last + 1), path)
+    kept = {page: path for page, path in corrections.pins if path not in banned}
+    lifted = set(wanted.values())
+    never = (*(path for path in corrections.bans if path not in lifted), *banned)
+    return Corrections(tuple(sorted((kept | wanted).items())), tuple(sorted(set(never))))
+
+
 def _cover(known: dict[int, tuple[str, _Entry]], entry: _Entry, pages: range, path: str) -> None:
     """Note the song of some pages; no page may have two."""
     for page in pages:
@@ -108,9 +142,10 @@ class _Names:
         end = "/" + entry.path.replace("\\", "/").removeprefix("./").lstrip("/")
         found = sorted(path for path, form in self._paths.items() if form.endswith(end))
         if not found:
+            near = sorted(path for path in self._paths if entry.path.lower() in PurePath(path).name.lower())
             raise InputError(
                 f"{entry.where}: no song of the library is called {entry.path}",
-                "write the path of a song in the library",
+                f"perhaps {PurePath(near[0]).name}" if near else "write the path of a song in the library",
             )
         if len(found) > 1:
             raise InputError(

@@ -33,11 +33,13 @@ class FakeEngine:
     has_moods: bool = True
     embedded: list[str] = field(default_factory=list)
     embedding_size: int = SIZE
+    precision: str = "auto"
 
     def __post_init__(self) -> None:
         labels = {"mood": LabelSet(MOODS, MOOD_PROMPTS)} if self.has_moods else {}
         scales = {"image_text": 10.0, "audio_image": 10.0, "audio_text": 10.0}
-        self.bundle = SimpleNamespace(manifest=SimpleNamespace(rank=RankSpec(), logit_scales=scales, labels=labels))
+        manifest = SimpleNamespace(rank=RankSpec(), logit_scales=scales, labels=labels, image=None)
+        self.bundle = SimpleNamespace(manifest=manifest)
 
     def embed_audio(self, song: str | Path, *, windows: int = 8, measure: bool = False) -> SimpleNamespace:
         self.embedded.append(Path(song).name)
