@@ -16,14 +16,14 @@ EXPORT = ROOT / "export" / "mmr_export"
 
 # Lower floors know nothing of higher ones; within a floor modules may know each other.
 FLOORS = {
-    **dict.fromkeys(("errors", "limits", "moods"), 0),
+    **dict.fromkeys(("errors", "limits", "moods", "files"), 0),
     **dict.fromkeys(("bundle", "sessions", "known_files", "onnx_scan", "onnx_product", "prepared"), 1),
     **dict.fromkeys(("frontend", "image", "text", "audio", "decoders", "mp3", "loudness"), 2),
     "engine": 3,
     "rank": 4,
     **dict.fromkeys(("library", "books"), 5),
     "soundtrack": 6,
-    **dict.fromkeys(("cli", "serve", "reader"), 7),
+    **dict.fromkeys(("report", "cli", "serve", "reader"), 7),
 }
 FORBIDDEN = ("torch", "onnx", "mmr_export", "librosa")
 SOURCES = sorted(RUNTIME.rglob("*.py"))

@@ -18,7 +18,6 @@ from mmr_runtime.cli import options
 from mmr_runtime.cli.display import one_line
 from mmr_runtime.cli.progress import ProgressBar, update_library
 from mmr_runtime.errors import InputError, LibraryError, UsageError
-from mmr_runtime.library.records import Progress
 
 if TYPE_CHECKING:
     from mmr_runtime.books import Book
@@ -160,7 +159,7 @@ def composed(engine: Engine, path: Path, wishes: Wishes, place: Place) -> Iterat
     What was set by hand is kept in the library's index, by book.
     """
     from mmr_runtime.books import Book, VectorCache, embed_book
-    from mmr_runtime.library import Library
+    from mmr_runtime.library import Library, Progress
     from mmr_runtime.soundtrack import compose, fit
 
     with Book.open(path) as book, Library.open(place.folders, engine, place.index) as library:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
 import struct
 from contextlib import suppress
 from pathlib import Path
@@ -11,6 +10,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from mmr_runtime.files import write_whole
 from mmr_runtime.library.store import Floats, Store
 
 _MAGIC = b"mmrvec01"
@@ -58,14 +58,5 @@ def _read(path: Path, uuid: bytes, generation: int, size: int) -> tuple[NDArray[
 
 
 def _write(path: Path, uuid: bytes, generation: int, ids: NDArray[np.int64], vectors: Floats) -> None:
-    fresh = path.with_suffix(f".new-{os.getpid()}")
-    try:
-        with fresh.open("wb") as file:
-            file.write(_HEAD.pack(_MAGIC, uuid, generation, *vectors.shape))
-            file.write(ids.astype("<i8").tobytes())
-            file.write(np.ascontiguousarray(vectors, "<f4").tobytes())
-            file.flush()
-            os.fsync(file.fileno())
-        fresh.replace(path)
-    finally:
-        fresh.unlink(missing_ok=True)
+    head = _HEAD.pack(_MAGIC, uuid, generation, *vectors.shape)
+    write_whole(path, [head, ids.astype("<i8").tobytes(), np.ascontiguousarray(vectors, "<f4").tobytes()])

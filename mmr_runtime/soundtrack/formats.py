@@ -9,6 +9,7 @@ from typing import Any, Literal
 from urllib.parse import quote
 
 from mmr_runtime.errors import InputError
+from mmr_runtime.files import write_file
 from mmr_runtime.soundtrack.soundtrack import Part, Song, Soundtrack
 from mmr_runtime.soundtrack.stored import pin_ranges, to_json
 
@@ -58,21 +59,12 @@ def write(soundtrack: Soundtrack, path: str | Path, form: Form) -> None:
     """Write a soundtrack, whole or not at all.
 
     Raises:
-        InputError: the form cannot hold a song, or the file cannot be written.
+        InputError: the form cannot hold a song.
+        UsageError: the file cannot be written.
     """
     path = Path(path)
     data = render(soundtrack, form, path.parent)
-    fresh = path.with_name(f".{path.name}.new-{os.getpid()}")
-    try:
-        with fresh.open("wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        fresh.replace(path)
-    except OSError as error:
-        raise InputError(f"{path} cannot be written: {error.strerror}", "choose another place") from error
-    finally:
-        fresh.unlink(missing_ok=True)
+    write_file(path, data)
 
 
 def _text(soundtrack: Soundtrack) -> str:

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from click.testing import CliRunner, Result
 
-from mmr_export.report.command import report
+from mmr_export.report import command
 from mmr_export.report.document import report_html
 from mmr_export.report.evidence import Ranking, read_evidence, read_quality
 from mmr_export.report.latency import measure_latencies
@@ -120,7 +120,7 @@ def make(tmp_path_factory: pytest.TempPathFactory) -> Make:
 
 
 def run(*words: str | Path) -> Result:
-    return CliRunner().invoke(report, [str(word) for word in words])
+    return CliRunner().invoke(command.quality, [str(word) for word in words])
 
 
 def plots(text: str) -> list[str]:
@@ -333,10 +333,10 @@ def test_latencies_are_taken_of_every_graph_of_the_shipped_model() -> None:
 
 def test_help_has_an_example_and_loads_no_numeric_package() -> None:
     program = (
-        "import sys; from click.testing import CliRunner; from mmr_export.report.command import report; "
-        "print(CliRunner().invoke(report, ['--help']).output); "
+        "import sys; from click.testing import CliRunner; from mmr_export.report.command import quality; "
+        "print(CliRunner().invoke(quality, ['--help']).output); "
         "sys.exit(bool({'numpy', 'onnx', 'matplotlib'} & set(sys.modules)))"
     )
     done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    assert "Example: mmr report" in done.stdout
+    assert "Example: mmr quality" in done.stdout

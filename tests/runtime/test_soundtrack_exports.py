@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mmr_runtime.errors import InputError
+from mmr_runtime.errors import InputError, UsageError
 from mmr_runtime.soundtrack import (
     Corrections,
     Options,
@@ -125,7 +125,7 @@ def test_opencomic_plays_each_page_as_planned() -> None:
 def test_a_file_is_written_whole_or_not_at_all(tmp_path: Path) -> None:
     write(soundtrack(), tmp_path / "a.json", "json")
     assert from_json((tmp_path / "a.json").read_bytes()) == soundtrack()
-    with pytest.raises(InputError, match="cannot be written"):
+    with pytest.raises(UsageError, match="cannot be written"):
         write(soundtrack(), tmp_path / "none" / "a.json", "json")
     assert [p.name for p in tmp_path.iterdir()] == ["a.json"]
 

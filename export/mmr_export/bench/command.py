@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from mmr_export.files import write_text
 from mmr_export.html import require_matplotlib
 from mmr_runtime.cli.display import Column, Style, table, write
 from mmr_runtime.cli.errors import Command
 from mmr_runtime.cli.options import CONTEXT, PATH, debug_option, model_option
 from mmr_runtime.errors import UsageError
+from mmr_runtime.files import write_file
 
 if TYPE_CHECKING:
     from .tables import Table
@@ -77,7 +77,7 @@ def bench(
         write_result(json_file, result)
     if html_file:
         html_file.parent.mkdir(parents=True, exist_ok=True)
-        write_text(html_file, html_report(result))
+        write_file(html_file, html_report(result).encode())
     _show(make_tables(result["figures"]))
 
 

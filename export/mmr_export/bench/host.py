@@ -9,7 +9,7 @@ import platform
 from pathlib import Path
 from typing import Any
 
-from mmr_export.files import write_text
+from mmr_runtime.files import write_file
 from mmr_runtime.sessions import allowed_cores
 
 SCHEMA = 1
@@ -46,7 +46,7 @@ def make_result(benchmark: str, figures: dict[str, Any]) -> dict[str, Any]:
 def write_result(path: Path, result: dict[str, Any]) -> None:
     """Write a result as JSON; the folder is made where it is missing."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    write_text(path, json.dumps(result, indent=1, sort_keys=True) + "\n")
+    write_file(path, (json.dumps(result, indent=1, sort_keys=True) + "\n").encode())
 
 
 def _processor() -> tuple[str, set[str]]:

@@ -1,1 +1,1 @@
-"""The quality report of a bundle: `mmr report` (DESIGN section 8)."""
+"""The quality report of a bundle: `mmr quality` (DESIGN section 8)."""

@@ -1,4 +1,4 @@
-"""`mmr report`: the quality of a bundle, as a table and as an HTML file with plots."""
+"""`mmr quality`: the quality of a bundle, as a table and as an HTML file with plots."""
 
 from __future__ import annotations
 
@@ -21,31 +21,31 @@ if TYPE_CHECKING:
 GATE_NOT_PASSED = 1
 
 
-@click.command("report", cls=Command, context_settings=options.CONTEXT, short_help="Report a bundle's quality.")
+@click.command("quality", cls=Command, context_settings=options.CONTEXT, short_help="Report a bundle's quality.")
 @click.argument("bundle", metavar="BUNDLE")
 @click.option("--output", type=options.PATH, default=Path("report.html"), show_default=True, help="File to write.")
 @click.option("--latency/--no-latency", default=True, help="Whether to measure how long the graphs take here.")
 @options.debug_option
-def report(bundle: str, output: Path, latency: bool) -> int:
-    """Example: mmr report models/mine --output mine.html
+def quality(bundle: str, output: Path, latency: bool) -> int:
+    """Example: mmr quality models/mine --output mine.html
 
     Report the quality of BUNDLE, the folder of a model or `default`: what the gate found, with plots, as one HTML file.
     The exit code is 1 where a graph did not pass the gate.
     """  # noqa: D415 (an example comes first)
-    require_matplotlib("mmr report")
-    from mmr_export.files import write_text
+    require_matplotlib("mmr quality")
+    from mmr_runtime.files import write_file
 
     from .document import report_html
     from .evidence import read_quality
     from .latency import measure_latencies
 
     opened = Bundle.open(bundle)
-    quality = read_quality(opened.manifest)
+    found = read_quality(opened.manifest)
     latencies = measure_latencies(opened) if latency else None
-    write_text(output, report_html(opened, latencies))
-    write(_table(opened, quality, latencies))
+    write_file(output, report_html(opened, latencies).encode())
+    write(_table(opened, found, latencies))
     write(f"\nwrote {output}")
-    return 0 if all(verdict.passed for verdict in quality.verdicts) else GATE_NOT_PASSED
+    return 0 if all(verdict.passed for verdict in found.verdicts) else GATE_NOT_PASSED
 
 
 def _table(bundle: Bundle, quality: Quality, latencies: Milliseconds | None) -> str:
