@@ -29,7 +29,10 @@ _CONFIDENCE = {"clear": 1.0, "likely": 0.7, "weak": 0.4}
 
 @dataclass(frozen=True)
 class Page:
-    """A labelled page. `group` is what a split must keep together; `manga` tells manga-styled pages."""
+    """A labelled page. `group` is what a split must keep together; `manga` tells manga-styled pages.
+
+    `starts_scene` is 1 where a scene begins, 0.5 where one may; known of the development titles alone.
+    """
 
     path: Path
     grades: tuple[float, ...]
@@ -37,6 +40,7 @@ class Page:
     caption: str
     group: str
     manga: bool
+    starts_scene: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -99,7 +103,8 @@ def read_titles(folder: Path) -> list[Page]:
 
     def page(row: dict[str, str]) -> Page:
         path = folder / "pages" / row["file"]
-        return Page(path, _grades(row), row["genre"], row["caption"], row["title"], manga=True)
+        starts = float(row["scene_start"] or 0)
+        return Page(path, _grades(row), row["genre"], row["caption"], row["title"], manga=True, starts_scene=starts)
 
     return _read(folder / "pages" / "labels_dev.tsv", page)
 
