@@ -51,6 +51,9 @@ MAX_UNSTATED_MP3_BYTES = 512 * 2**20
 MAX_TAG_CHARS = 300
 """Characters of a title, artist or album that are kept."""
 
+MAX_PLAYLIST_BYTES = 32 * 2**20
+"""Bytes of a playlist."""
+
 MAX_BOOK_MEMBERS = 50_000
 """Files in one book; the longest series in one archive have some thousands."""
 

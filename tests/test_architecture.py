@@ -16,7 +16,7 @@ EXPORT = ROOT / "export" / "mmr_export"
 
 # Lower floors know nothing of higher ones; within a floor modules may know each other.
 FLOORS = {
-    **dict.fromkeys(("errors", "limits", "moods", "files"), 0),
+    **dict.fromkeys(("errors", "limits", "moods", "files", "safe_xml"), 0),
     **dict.fromkeys(("bundle", "sessions", "known_files", "onnx_scan", "onnx_product", "prepared"), 1),
     **dict.fromkeys(("frontend", "image", "text", "audio", "decoders", "mp3", "loudness"), 2),
     "engine": 3,

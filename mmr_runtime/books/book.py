@@ -17,7 +17,7 @@ from mmr_runtime.books.info import STORY, UNSEEN_TYPES, BookInfo, read_comic_inf
 from mmr_runtime.books.names import PAGE_SUFFIXES, UNREAD_SUFFIXES, is_hidden, natural_key, suffix
 from mmr_runtime.books.nested import Nested, open_archive_file
 from mmr_runtime.books.sources import Folder, Source
-from mmr_runtime.errors import BookError, MissingFileError
+from mmr_runtime.errors import BookError, InputError, MissingFileError
 from mmr_runtime.limits import MAX_DIALOGUE_BYTES, MAX_INFO_BYTES, MAX_TEXT_CHARS
 
 if TYPE_CHECKING:
@@ -235,6 +235,6 @@ def _noted(notes: list[str], read: Callable[[], T], default: D) -> T | D:
     """What was read, or the default with a note where that cannot be: a book works without what is said of it."""
     try:
         return read()
-    except BookError as error:
+    except InputError as error:
         notes.append(f"{error.message}: left out")
         return default

@@ -9,9 +9,9 @@ from urllib.parse import unquote, urlsplit
 from mmr_runtime.books.info import BookInfo
 from mmr_runtime.books.names import PAGE_SUFFIXES, suffix
 from mmr_runtime.books.sources import Source
-from mmr_runtime.books.xml import parse
 from mmr_runtime.errors import BookError
 from mmr_runtime.limits import MAX_INFO_BYTES
+from mmr_runtime.safe_xml import parse
 
 CONTAINER = "META-INF/container.xml"
 _MAX_PROSE = 400
@@ -22,7 +22,7 @@ def read_epub(source: Source, title: str) -> tuple[list[str], BookInfo]:
     """Names of the page images in reading order, and what the book says of itself.
 
     Raises:
-        BookError: it is no EPUB, or no comic.
+        InputError: it is no EPUB, or no comic.
     """
     names = {member.name for member in source.members()}
     root = parse(source.read(CONTAINER, MAX_INFO_BYTES), CONTAINER)

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from xml.etree.ElementTree import Element
 
-from mmr_runtime.books.xml import parse
+from mmr_runtime.safe_xml import parse
 
 STORY = "Story"
 UNSEEN_TYPES = frozenset(("Advertisement", "Deleted"))
@@ -47,7 +47,7 @@ def read_comic_info(content: bytes, name: str = "ComicInfo.xml") -> BookInfo:
     """Read a ComicInfo.xml.
 
     Raises:
-        BookError: it is not XML, or declares a document type.
+        InputError: it is not XML, or declares a document type.
     """
     root = parse(content, name)
     # Names in the wild differ in case (Komga#1130).

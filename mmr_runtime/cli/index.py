@@ -18,6 +18,14 @@ if TYPE_CHECKING:
 
 @click.command("index", cls=Command, context_settings=options.CONTEXT, short_help="Index folders of songs.")
 @click.argument("folders", metavar="DIR...", nargs=-1, required=True, type=options.PATH)
+@click.option("--dry-run", is_flag=True, help="Say what would be done, and do nothing.")
+@click.option(
+    "--include", multiple=True, metavar="PATTERN", help="Only files whose path matches, as '*/albums/*'; it is kept."
+)
+@click.option("--exclude", multiple=True, metavar="PATTERN", help="No files whose path matches; it is kept.")
+@click.option("--all", "all_files", is_flag=True, help="Forget the patterns of before.")
+@click.option("--ban", "bans", multiple=True, type=options.PATH, help="Never choose this song; it is kept.")
+@click.option("--unban", "unbans", multiple=True, type=options.PATH, help="Choose this song again.")
 @click.option(
     "--kind", type=click.Choice(["songs", "pages"]), default="songs", show_default=True, help="What to look for there."
 )
@@ -28,6 +36,12 @@ if TYPE_CHECKING:
 @options.debug_option
 def index(
     folders: tuple[Path, ...],
+    dry_run: bool,
+    include: tuple[str, ...],
+    exclude: tuple[str, ...],
+    all_files: bool,
+    bans: tuple[Path, ...],
+    unbans: tuple[Path, ...],
     kind: Kind,
     index: Path | None,
     choice: options.EngineChoice,
@@ -37,18 +51,30 @@ def index(
     """Example: mmr index ~/Music
 
     Listen to the songs of these folders that are new or changed, so that `mmr-infer` answers at once. Folders that are
-    searched together must be indexed together, unless they share an index given by --index.
+    searched together must be indexed together, unless they share an index given by --index. A playlist (M3U, M3U8,
+    XSPF, JSPF) may stand for a folder.
     """  # noqa: D415 (an example comes first)
-    from mmr_runtime.library import Library
+    from mmr_runtime.library import Library, Patterns
 
+    patterns = Patterns(include, exclude) if all_files or include or exclude else None
     with choice.open() as engine, Library.open(folders, engine, index, kind=kind) as library:
-        report = update_library(library, verbose=verbose)
+        if dry_run:
+            report = library.preview(patterns)
+        else:
+            if patterns is not None:
+                library.patterns = patterns
+            report = update_library(library, verbose=verbose)
+            for song in bans:
+                library.ban(song.resolve())
+            for song in unbans:
+                library.unban(song.resolve())
         count, place, model = len(library), library.index, engine.model_id
     if as_json:
         write_json({"schema": 1, "model": model, "index": str(place), kind: count, "indexed": report_json(report)})
     else:
-        write(f"{summary(report)}\n{count} {kind} in {one_line(str(place))}")
-    if count:
+        intended = f"would look into {report.added} files, keep {report.kept}, forget {report.removed}"
+        write(f"{intended if dry_run else summary(report)}\n{count} {kind} in {one_line(str(place))}")
+    if count or (dry_run and report.added):
         return 0
     click.echo(f"nothing found: no usable {kind} in {', '.join(one_line(str(folder)) for folder in folders)}", err=True)
     return NOTHING_FOUND

@@ -15,6 +15,7 @@ from mmr_runtime.cli.errors import Run
 
 if TYPE_CHECKING:
     from mmr_runtime.engine import Engine
+    from mmr_runtime.library import Filters
     from mmr_runtime.sessions import Device
 
 CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
@@ -52,6 +53,9 @@ debug_option = click.option(
     callback=_set_debug,
     help="Show the traceback of an error.",
 )
+library_option = click.option(
+    "--library", "folders", multiple=True, type=PATH, help="Folder or playlist of songs; may be repeated."
+)
 json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead.")
 verbose_option = click.option("-v", "--verbose", is_flag=True, help="Name the files that were skipped, and why.")
 index_option = click.option(
@@ -81,6 +85,53 @@ def engine_options(function: Callable[..., Any]) -> Callable[..., Any]:
     for option in reversed(options):
         with_choice = option(with_choice)
     return with_choice
+
+
+@dataclass(frozen=True)
+class FilterChoice:
+    """Which songs the user allows, as typed."""
+
+    genres: tuple[str, ...]
+    artists: tuple[str, ...]
+    folders: tuple[Path, ...]
+    playlist: Path | None
+    instrumental: bool
+    min_seconds: float
+    max_seconds: float | None
+
+    def make(self) -> Filters | None:
+        """The filter, or None where all songs are allowed."""
+        from mmr_runtime.library import Filters
+
+        filters = Filters.of(**vars(self))
+        return None if filters == Filters() else filters
+
+
+def filter_options(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Add the options of `FilterChoice`, which arrive as one called `allowed`."""
+
+    @wraps(function)
+    def with_filters(*args: Any, **others: Any) -> Any:
+        names = {name: f"allow_{name}" for name in FilterChoice.__dataclass_fields__}
+        choice = FilterChoice(**{name: others.pop(option) for name, option in names.items()})
+        return function(*args, allowed=choice, **others)
+
+    options = (
+        click.option("--genre", "allow_genres", multiple=True, metavar="TEXT", help="Only songs of this genre."),
+        click.option("--artist", "allow_artists", multiple=True, metavar="TEXT", help="Only songs of this artist."),
+        click.option("--folder", "allow_folders", multiple=True, type=PATH, help="Only songs in this folder."),
+        click.option("--playlist", "allow_playlist", type=PATH, help="Only songs of this M3U, M3U8, XSPF or JSPF."),
+        click.option(
+            "--instrumental", "allow_instrumental", is_flag=True, help="Only songs whose tags say that nobody sings."
+        ),
+        click.option(
+            "--min-length", "allow_min_seconds", type=click.FloatRange(min=0), default=0, help="Seconds, at least."
+        ),
+        click.option("--max-length", "allow_max_seconds", type=click.FloatRange(min=0), help="Seconds, at most."),
+    )
+    for option in reversed(options):
+        with_filters = option(with_filters)
+    return with_filters
 
 
 def _print_version(ctx: click.Context, _: click.Parameter, value: bool) -> None:

@@ -19,7 +19,7 @@ from mmr_runtime.moods import MOODS
 
 if TYPE_CHECKING:
     from mmr_runtime.engine import Engine
-    from mmr_runtime.library import Kind, Match, UpdateReport
+    from mmr_runtime.library import Filters, Kind, Match, UpdateReport
     from mmr_runtime.rank import Query
 
 _COLUMNS = (
@@ -110,7 +110,7 @@ class Answer:
 
 @click.command("mmr-infer", cls=Command, context_settings=options.CONTEXT, short_help="Rank songs for manga pages.")
 @click.argument("pages", nargs=-1, type=options.PATH)
-@click.option("--library", "folders", multiple=True, type=options.PATH, help="Folder of songs; may be repeated.")
+@options.library_option
 @click.option("--text", help="Dialogue of the pages; without pages, what to search for.")
 @click.option("--song", type=options.PATH, help="Rank the library's pages for this song instead.")
 @click.option("--top", type=click.IntRange(min=1), default=10, show_default=True, help="Matches to show.")
@@ -122,6 +122,7 @@ class Answer:
     show_default=True,
     help="An image wider than tall: two pages, or one.",
 )
+@options.filter_options
 @options.index_option
 @click.option("--no-update", is_flag=True, help="Use the index as it is, without looking at the folders.")
 @options.engine_options
@@ -137,6 +138,7 @@ def rank(
     no_update: bool,
     as_json: bool,
     choice: options.EngineChoice,
+    allowed: options.FilterChoice,
     **where: Any,
 ) -> int:
     """Example: mmr-infer page.png --library ~/Music
@@ -151,8 +153,9 @@ def rank(
     """  # noqa: D301, D415 (click's mark for lines that are kept; an example comes first)
     question = Question(pages, text, song, spread)
     search = Search(update=not no_update, **where)
+    filters = allowed.make()
     with choice.open() as engine:
-        answer = _answer(engine, question, search)
+        answer = _answer(engine, question, search, filters)
     if as_json:
         write_json(_as_json(question, answer))
     else:
@@ -163,7 +166,7 @@ def rank(
     return 0
 
 
-def _answer(engine: Engine, question: Question, search: Search) -> Answer:
+def _answer(engine: Engine, question: Question, search: Search, filters: Filters | None) -> Answer:
     if not search.folders:
         return Answer(engine.model_id, _moods(engine, question.embed(engine)), [], None)
     from mmr_runtime.library import Library
@@ -173,7 +176,7 @@ def _answer(engine: Engine, question: Question, search: Search) -> Answer:
         query = question.embed(engine)
         moods = _moods(engine, query) if search.moods else None
         report = update_library(library, verbose=search.verbose) if search.update else None
-        return Answer(engine.model_id, moods, library.rank(query, top=search.top), report)
+        return Answer(engine.model_id, moods, library.rank(query, top=search.top, filters=filters), report)
 
 
 def _moods(engine: Engine, query: Query) -> dict[str, float]:

@@ -86,12 +86,14 @@ class Place:
         index: folder of the index, or None for the default one.
         update: bring the index up to date first.
         verbose: name what was left out.
+        allowed: which songs may be chosen.
     """
 
     folders: tuple[Path, ...]
     index: Path | None
     update: bool
     verbose: bool
+    allowed: options.FilterChoice
 
 
 @dataclass(frozen=True, eq=False)
@@ -110,12 +112,16 @@ def volume_options(function: Callable[..., Any]) -> Callable[..., Any]:
 
     @wraps(function)
     def gathered(*args: Any, no_update: bool, **others: Any) -> Any:
-        place = Place(update=not no_update, **{name: others.pop(name) for name in ("folders", "index", "verbose")})
+        place = Place(
+            update=not no_update, **{name: others.pop(name) for name in ("folders", "index", "verbose", "allowed")}
+        )
         names = ("change", "min_seconds", "pace", "one_song", "pins", "bans", "edit", "fresh")
         return function(*args, wishes=Wishes(**{name: others.pop(name) for name in names}), place=place, **others)
 
     taste = (
-        click.option("--library", "folders", multiple=True, required=True, type=options.PATH, help="Folder of songs."),
+        click.option(
+            "--library", "folders", multiple=True, required=True, type=options.PATH, help="Folder or playlist of songs."
+        ),
         click.option(
             "--change",
             type=click.FloatRange(0, 1),
@@ -147,6 +153,7 @@ def volume_options(function: Callable[..., Any]) -> Callable[..., Any]:
         options.index_option,
         click.option("--no-update", is_flag=True, help="Use the index as it is, without looking at the folders."),
     )
+    gathered = options.filter_options(gathered)
     for option in reversed(taste):
         gathered = option(gathered)
     return gathered
@@ -165,7 +172,8 @@ def composed(engine: Engine, path: Path, wishes: Wishes, place: Place) -> Iterat
     with Book.open(path) as book, Library.open(place.folders, engine, place.index) as library:
         if place.update:
             update_library(library, verbose=place.verbose)
-        if not len(library):
+        filters = place.allowed.make()
+        if not library.contents(filters).tracks:
             yield None
             return
         cache = VectorCache()
@@ -175,7 +183,7 @@ def composed(engine: Engine, path: Path, wishes: Wishes, place: Place) -> Iterat
         finally:
             bar.close()
             cache.close()
-        fitted = fit(embedding, library)
+        fitted = fit(embedding, library, filters)
         names = [f"page {page + 1}, {book.pages[page].name}, {why}" for page, why in embedding.problems]
         problems = list(dict.fromkeys([*book.notes, *names]))
         corrections, taste = _corrected(book, library, fitted, wishes), wishes.options()

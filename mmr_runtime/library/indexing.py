@@ -14,7 +14,8 @@ import numpy as np
 
 from mmr_runtime.errors import CancelledError, InputError
 from mmr_runtime.library.records import Kind, Progress, UpdateReport
-from mmr_runtime.library.scan import FoundFile, Scan, is_within
+from mmr_runtime.library.roots import Roots, is_within
+from mmr_runtime.library.scan import FoundFile, Scan
 from mmr_runtime.library.store import Embedded, FileRow, Store
 from mmr_runtime.library.tags import Tags, read_tags
 
@@ -51,14 +52,14 @@ class Plan:
     unreachable: list[str] = field(default_factory=list)
 
 
-def make_plan(scan: Scan, known: dict[str, FileRow], have: set[bytes], roots: tuple[str, ...], decoder: str) -> Plan:
+def make_plan(scan: Scan, known: dict[str, FileRow], have: set[bytes], roots: Roots, decoder: str) -> Plan:
     """Compare what is on the disk with what is known of it.
 
     Args:
         scan: the disk.
         known: the index.
         have: contents that have vectors of this model.
-        roots: folders of the library.
+        roots: of the library.
         decoder: what decodes here; files that another one could not read are tried again.
     """
     plan = Plan()
@@ -74,12 +75,14 @@ def make_plan(scan: Scan, known: dict[str, FileRow], have: set[bytes], roots: tu
             plan.kept += 1
         else:
             plan.work.append(file)
-    inside = [path for path in known if path not in present and is_within(path, roots)]
-    plan.unreachable = [root for root, _ in scan.closed if root in roots]
+    inside = [path for path in known if path not in present and roots.hold(path)]
+    plan.unreachable = [root for root, _ in scan.closed if root in roots.folders]
     for root in scan.empty:
         if sum(is_within(path, [root]) for path in inside) >= _EMPTY_ROOT_FILES:
             plan.unreachable.append(root)
-    plan.skipped += [(Path(folder), f"cannot be listed: {why}") for folder, why in scan.closed if folder not in roots]
+    plan.skipped += [
+        (Path(folder), f"cannot be listed: {why}") for folder, why in scan.closed if folder not in roots.folders
+    ]
     closed = [folder for folder, _ in scan.closed] + plan.unreachable
     for path in sorted(inside):
         if not is_within(path, closed):

@@ -6,7 +6,7 @@ import hashlib
 import json
 import threading
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
@@ -18,7 +18,8 @@ from mmr_runtime.library import matrix
 from mmr_runtime.library.indexing import Plan, Update, decoder_name, make_plan
 from mmr_runtime.library.query import make_query
 from mmr_runtime.library.records import Contents, Kind, Match, Progress, Track, UpdateReport
-from mmr_runtime.library.scan import Scan, is_within, scan
+from mmr_runtime.library.roots import Patterns, Roots, is_within
+from mmr_runtime.library.scan import Scan, scan
 from mmr_runtime.library.store import FileFacts, FileRow, Floats, Store
 from mmr_runtime.loudness import level
 from mmr_runtime.rank import Query, Ranker, query_moods, reasons, top
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from mmr_runtime.engine import Engine, Modality
 
 Filter = Callable[[Track], bool]
+_PATTERNS = "patterns"
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,7 +54,7 @@ class Library:
     What another process writes while a library is open is seen when it is opened again, or updated.
     """
 
-    def __init__(self, roots: tuple[str, ...], engine: Engine, store: Store, kind: Kind) -> None:
+    def __init__(self, roots: Roots, engine: Engine, store: Store, kind: Kind) -> None:
         self._roots = roots
         self._engine = engine
         self._store = store
@@ -73,7 +75,7 @@ class Library:
         """Open a library as it was last indexed; `update` looks at the folders.
 
         Args:
-            folders: one folder or several.
+            folders: one folder or several; playlists (M3U, M3U8, XSPF, JSPF) may stand among them.
             engine: the model; each has its own vectors in the index.
             index: folder that the index is kept in; by default one in the user's data folder, for just these folders.
                 A named index may serve several sets of folders; only tracks in the folders given here are searched.
@@ -89,9 +91,9 @@ class Library:
             raise UsageError("a library needs at least one folder", "name a folder of songs")
         if kind not in ("songs", "pages"):
             raise UsageError(f"there is no kind of library called {kind!r}", "songs or pages")
-        roots = _resolve(named)
-        home = Path(index).expanduser() if index is not None else default_index(roots, kind)
-        absent = [root for root in roots if not Path(root).is_dir()]
+        roots = Roots.of(named)
+        home = Path(index).expanduser() if index is not None else default_index(roots.names, kind)
+        absent = [root for root in roots.folders if not Path(root).is_dir()]
         if absent and not (home / "index.db").exists():
             raise _missing(absent[0])
         store = Store.open(home, kind)
@@ -139,12 +141,12 @@ class Library:
         """All tracks that can be searched, ordered by path."""
         return self.contents().tracks
 
-    def contents(self) -> Contents:
-        """All tracks with their vectors, ordered by path."""
+    def contents(self, filters: Filter | None = None) -> Contents:
+        """The tracks that a filter keeps, or all, with their vectors; ordered by path."""
         view = self._loaded()
-        tracks = [_track(rows[0]) for rows in view.rows]
-        order = sorted(range(len(tracks)), key=lambda row: str(tracks[row].path))
-        return Contents([tracks[row] for row in order], view.ids[order], view.vectors[order])
+        kept = sorted(_kept(view, filters), key=lambda item: str(item[1].path))
+        rows = np.array([row for row, _ in kept], np.int64)
+        return Contents([track for _, track in kept], view.ids[rows], view.vectors[rows])
 
     def windows(self, ids: Sequence[int] | NDArray[np.int64]) -> list[tuple[Floats, NDArray[np.float64]]]:
         """Vectors float32 (w, d) and starts (w,) in seconds of the windows of some tracks; w may be 0.
@@ -176,7 +178,7 @@ class Library:
             LibraryError: another process is writing the index, or it cannot be written.
         """
         cancelled = cancel.is_set if isinstance(cancel, threading.Event) else (cancel or _never)
-        found = scan(self._roots, self._kind)
+        found = scan(self._roots, self._kind, self.patterns)
         plan, known = self._plan(found)
         if not plan.work and not plan.lost:
             return Update(self._store, self._engine, self._kind, plan, known).run(progress, cancelled)
@@ -187,6 +189,21 @@ class Library:
                 return Update(self._store, self._engine, self._kind, plan, known).run(progress, cancelled)
         finally:
             self._view = None
+
+    def preview(self, patterns: Patterns | None = None) -> UpdateReport:
+        """What an update would do, without doing it: `added` are files that it would look into, some of them moved.
+
+        Args:
+            patterns: as if these were set.
+        """
+        plan, _ = self._plan(scan(self._roots, self._kind, patterns or self.patterns))
+        return UpdateReport(
+            added=len(plan.work),
+            kept=plan.kept,
+            removed=len(plan.lost),
+            skipped=tuple(sorted(plan.skipped)),
+            unreachable=tuple(Path(root) for root in plan.unreachable),
+        )
 
     def _plan(self, found: Scan) -> tuple[Plan, dict[str, FileRow]]:
         with self._store.snapshot():
@@ -219,7 +236,17 @@ class Library:
     @property
     def bans(self) -> list[Path]:
         """Songs that are never chosen, ordered."""
-        return [Path(path) for path in self._store.bans() if is_within(path, self._roots)]
+        return [Path(path) for path in self._store.bans() if self._roots.hold(path)]
+
+    @property
+    def patterns(self) -> Patterns:
+        """Which files are indexed, as it was last set."""
+        kept = self._store.recall(_PATTERNS)
+        return Patterns(**{name: tuple(values) for name, values in json.loads(kept).items()}) if kept else Patterns()
+
+    @patterns.setter
+    def patterns(self, patterns: Patterns) -> None:
+        self._store.remember(_PATTERNS, json.dumps(asdict(patterns)))
 
     def remember(self, key: str, text: str) -> None:
         """Keep a text in the index under this name, such as what a person set by hand for a book.
@@ -304,7 +331,7 @@ class Library:
         place = {item: row for row, item in enumerate(ids.tolist())}
         rows: list[list[FileFacts]] = [[] for _ in place]
         for item, facts in tracks:
-            if is_within(facts.path, self._roots):
+            if self._roots.hold(facts.path):
                 rows[place[item]].append(facts)
         if not all(rows):  # a named index that serves other folders too
             inside = [row for row, files in enumerate(rows) if files]
@@ -321,34 +348,23 @@ def default_index(roots: tuple[str, ...], kind: Kind) -> Path:
     return user_data_path("mmr", appauthor=False) / "libraries" / hashlib.blake2b(key, digest_size=8).hexdigest()
 
 
-def _resolve(folders: list[str | Path]) -> tuple[str, ...]:
-    """Absolute paths, sorted; folders inside others are covered by those."""
-    found = set()
-    for folder in folders:
-        path = Path(folder).expanduser()
-        try:
-            real = path.resolve()
-        except (OSError, RuntimeError) as error:
-            raise InputError(f"{folder} cannot be resolved: {error}", "check the path") from error
-        if real.exists() and not real.is_dir():
-            raise InputError(f"{folder} is not a folder", "give the folder that holds it")
-        found.add(str(real))
-    return tuple(sorted(root for root in found if not is_within(root, found)))
-
-
 def _choose(view: _View, scores: Floats, count: int, filters: Filter | None) -> list[tuple[int, Track]]:
     """Rows and tracks of the best, best first; of equal files the first by path that the filter keeps."""
     if filters is None:
         best = top(scores, [files[0].path for files in view.rows], count)
         return [(row, _track(view.rows[row][0])) for row in best.tolist()]
-    kept = []
-    for row, files in enumerate(view.rows):
-        track = next((t for t in map(_track, files) if filters(t)), None)
-        if track is not None:
-            kept.append((row, track))
+    kept = _kept(view, filters)
     rows = np.array([row for row, _ in kept], np.int64)
     best = top(scores[rows], [str(track.path) for _, track in kept], count)
     return [kept[i] for i in best.tolist()]
+
+
+def _kept(view: _View, filters: Filter | None) -> list[tuple[int, Track]]:
+    """Rows with the first of their files, by path, that the filter keeps."""
+    if filters is None:
+        return [(row, _track(files[0])) for row, files in enumerate(view.rows)]
+    found = ((row, next((t for t in map(_track, files) if filters(t)), None)) for row, files in enumerate(view.rows))
+    return [(row, track) for row, track in found if track is not None]
 
 
 def _track(row: FileFacts) -> Track:

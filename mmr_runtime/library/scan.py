@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from mmr_runtime.errors import LibraryError
 from mmr_runtime.library.records import Kind
+from mmr_runtime.library.roots import Patterns, Roots
 from mmr_runtime.limits import MAX_LIBRARY_FILES
 
 _SOUNDS = """
@@ -53,8 +53,8 @@ class Scan:
     empty: list[str] = field(default_factory=list)
 
 
-def scan(roots: Iterable[str], kind: Kind) -> Scan:
-    """Walk through the roots (absolute paths).
+def scan(roots: Roots, kind: Kind, patterns: Patterns | None = None) -> Scan:
+    """Walk through the folders and look at the files of a library.
 
     Links to folders are followed, each real folder once. Hidden files and folders are left out.
 
@@ -63,10 +63,29 @@ def scan(roots: Iterable[str], kind: Kind) -> Scan:
     """
     result = Scan()
     seen: set[tuple[int, int]] = set()
-    for root in roots:
+    for root in roots.folders:
         _walk(root, SUFFIXES[kind], result, seen)
+    found = {file.path for file in result.files}
+    for path in roots.files - found:
+        _look_at(path, SUFFIXES[kind], result)
+    if patterns:
+        result.files = [file for file in result.files if patterns.allow(file.path)]
     result.files.sort(key=lambda file: file.path)
     return result
+
+
+def _look_at(path: str, suffixes: frozenset[str], result: Scan) -> None:
+    """A file that a playlist names; one that is not there now, with its folder, may be on a disk that is not."""
+    if os.path.splitext(path)[1].lower() not in suffixes:  # noqa: PTH122 (as in a walk)
+        return
+    try:
+        status = Path(path).stat()
+        if stat.S_ISREG(status.st_mode):
+            result.files.append(FoundFile(path, status.st_size, status.st_mtime_ns))
+    except OSError as error:
+        folder = str(Path(path).parent)
+        if not Path(folder).is_dir() and folder not in dict(result.closed):
+            result.closed.append((folder, error.strerror or str(error)))
 
 
 def _walk(root: str, suffixes: frozenset[str], result: Scan, seen: set[tuple[int, int]]) -> None:
@@ -120,8 +139,3 @@ def _is_hidden(entry: os.DirEntry[str]) -> bool:
     if os.name != "nt":
         return False
     return bool(getattr(entry.stat(follow_symlinks=False), "st_file_attributes", 0) & _WINDOWS_HIDDEN)
-
-
-def is_within(path: str, folders: Iterable[str]) -> bool:
-    """Whether a path lies in one of these folders."""
-    return any(path.startswith(folder if folder.endswith(os.sep) else folder + os.sep) for folder in folders)

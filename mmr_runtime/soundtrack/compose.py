@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -48,10 +48,13 @@ class Fit:
         return [str(track.path) for track in self.songs.tracks]
 
 
-def fit(embedding: BookEmbedding, library: Library) -> Fit:
-    """How well the songs of a library fit the pages of a book; see `affinity` for how pages are read."""
+def fit(embedding: BookEmbedding, library: Library, filters: Callable[[Track], bool] | None = None) -> Fit:
+    """How well the songs of a library that a filter keeps fit the pages of a book.
+
+    See `affinity` for how pages are read. Songs are compared with those that are kept.
+    """
     engine = library.engine
-    songs = library.contents()
+    songs = library.contents(filters)
     seen = np.flatnonzero(embedding.seen)
     count, moods = len(embedding.pages), engine.mood_scores(embedding.pages[:0], "image").shape[1]
     affinity, scores = np.zeros((count, len(songs.tracks))), np.zeros((count, moods))

@@ -17,6 +17,7 @@ from PIL import Image
 from mmr_runtime.errors import CancelledError, InputError, MissingFileError, UsageError
 from mmr_runtime.library import Library, Progress, Track, UpdateReport, indexing
 from mmr_runtime.library.library import default_index
+from mmr_runtime.library.roots import Roots
 from mmr_runtime.library.scan import SUFFIXES, scan
 from mmr_runtime.rank import Query
 from tests.runtime.fake_engine import SIZE, FakeEngine, tone, unit, write_song
@@ -264,7 +265,7 @@ def test_hidden_and_foreign_files_are_left_out_and_endings_may_be_in_capitals(tm
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).touch()
     (tmp_path / "folder.mp3").mkdir()
-    found = scan([str(tmp_path)], "songs")
+    found = scan(Roots.of([tmp_path]), "songs")
     assert [os.path.relpath(file.path, tmp_path) for file in found.files] == wanted
     assert SUFFIXES["songs"].isdisjoint(SUFFIXES["pages"])
 
@@ -273,7 +274,7 @@ def test_links_in_circles_end_and_each_song_is_found_at_its_real_place(songs: Pa
     (songs / "a-link").symlink_to(songs / "album", target_is_directory=True)
     (songs / "album" / "up").symlink_to(songs, target_is_directory=True)
     (songs / "dangling.mp3").symlink_to(songs / "nowhere.mp3")
-    found = scan([str(songs)], "songs")
+    found = scan(Roots.of([songs]), "songs")
     assert [os.path.relpath(file.path, songs) for file in found.files] == ["album/high.wav", "low.wav", "middle.wav"]
 
 
