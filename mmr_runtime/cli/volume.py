@@ -95,6 +95,10 @@ class Place:
     verbose: bool
     allowed: options.FilterChoice
 
+    def __post_init__(self) -> None:
+        if not self.folders:
+            raise UsageError("there are no songs to choose from", "name a folder with --library")
+
 
 @dataclass(frozen=True, eq=False)
 class Volume:
@@ -119,9 +123,7 @@ def volume_options(function: Callable[..., Any]) -> Callable[..., Any]:
         return function(*args, wishes=Wishes(**{name: others.pop(name) for name in names}), place=place, **others)
 
     taste = (
-        click.option(
-            "--library", "folders", multiple=True, required=True, type=options.PATH, help="Folder or playlist of songs."
-        ),
+        options.library_option,
         click.option(
             "--change",
             type=click.FloatRange(0, 1),
@@ -153,10 +155,10 @@ def volume_options(function: Callable[..., Any]) -> Callable[..., Any]:
         options.index_option,
         click.option("--no-update", is_flag=True, help="Use the index as it is, without looking at the folders."),
     )
-    gathered = options.filter_options(gathered)
+    command = options.filter_options(gathered)
     for option in reversed(taste):
-        gathered = option(gathered)
-    return gathered
+        command = option(command)
+    return command
 
 
 @contextmanager
