@@ -28,7 +28,7 @@ from numpy.typing import NDArray
 
 from mmr_runtime.bundle import AudioSpec
 from mmr_runtime.decoders import DecodeFaultError, Floats, Source, open_source
-from mmr_runtime.errors import AudioError, UsageError
+from mmr_runtime.errors import AudioError, InputError, UsageError
 from mmr_runtime.limits import MIN_SONG_SECONDS
 
 _QUIET = 2.0**-11
@@ -41,6 +41,9 @@ _INTEGER_PEAK = 8.0
 """18 dB over full scale: more than any mix or decoder overshoots."""
 
 _FULL_SCALES = (2.0**15, 2.0**23, 2.0**31)
+
+_NEAR_SECONDS, _FRAME_SECONDS = 1.5, 0.05
+"""How far a beginning may move to a quiet moment, and how long that is; a second of way counts as 1 dB."""
 
 _LEAST_SHARE = 0.9
 """A file that holds less than this of the length it states was cut off."""
@@ -140,6 +143,32 @@ def read_windows(path: str | Path, *, windows: int = 8, spec: AudioSpec) -> Wind
     rows = [_resample(found[s] * scale if scale != 1 else found[s], s, ratio, length) for s in starts]
     samples = np.clip(np.stack(rows), -1.0, 1.0)
     return Windows(samples, np.array(starts, np.float64) / rate, end / rate)
+
+
+def quiet_start(path: str | Path, start: float) -> float:
+    """The quietest moment near a place in a song, in seconds: music that begins there does not begin with a cut.
+
+    Args:
+        path: a sound file.
+        start: seconds; looked for `_NEAR_SECONDS` either way, and the nearer one is taken of two that are as quiet.
+
+    Returns:
+        `start` where the file cannot be read there.
+    """
+    try:
+        with open_source(Path(path)) as source:
+            first = max(0, round((start - _NEAR_SECONDS) * source.rate))
+            frame = max(1, round(_FRAME_SECONDS * source.rate))
+            sound = source.read(first, min(round(2 * _NEAR_SECONDS * source.rate), source.frames - first))
+            rate = source.rate
+    except (InputError, DecodeFaultError):
+        return start
+    frames = sound[: len(sound) // frame * frame].reshape(-1, frame)
+    if not len(frames):
+        return start
+    level = 10 * np.log10(np.square(frames, dtype=np.float64).mean(axis=1) + 1e-9)
+    times = (first + np.arange(len(frames)) * frame) / rate
+    return float(times[int(np.argmin(level + np.abs(times - start)))])
 
 
 def fill_window(samples: Floats, length: int) -> Floats:

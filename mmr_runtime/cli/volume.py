@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import wraps
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
@@ -39,6 +39,7 @@ class Wishes:
         one_song: for the whole book.
         pins: as typed, `12=song` or `12-15=song`.
         bans: songs, by path or the end of it.
+        start: where a song begins, `best` or `intro`.
         edit: an exported soundtrack that was changed by hand.
         fresh: forget what was set by hand before.
     """
@@ -49,6 +50,7 @@ class Wishes:
     one_song: bool
     pins: tuple[str, ...] = ()
     bans: tuple[str, ...] = ()
+    start: Literal["best", "intro"] = "best"
     edit: Path | None = None
     fresh: bool = False
 
@@ -119,7 +121,7 @@ def volume_options(function: Callable[..., Any]) -> Callable[..., Any]:
         place = Place(
             update=not no_update, **{name: others.pop(name) for name in ("folders", "index", "verbose", "allowed")}
         )
-        names = ("change", "min_seconds", "pace", "one_song", "pins", "bans", "edit", "fresh")
+        names = ("change", "min_seconds", "pace", "one_song", "pins", "bans", "start", "edit", "fresh")
         return function(*args, wishes=Wishes(**{name: others.pop(name) for name in names}), place=place, **others)
 
     taste = (
@@ -150,6 +152,13 @@ def volume_options(function: Callable[..., Any]) -> Callable[..., Any]:
             "--pin", "pins", multiple=True, metavar="PAGES=SONG", help="This song on these pages: 12-15=a.ogg"
         ),
         click.option("--ban", "bans", multiple=True, metavar="SONG", help="Never this song in this book."),
+        click.option(
+            "--start",
+            type=click.Choice(["best", "intro"]),
+            default="best",
+            show_default=True,
+            help="Where a song begins: where it fits best, or at its beginning.",
+        ),
         click.option("--edit", type=options.PATH, help="Take over what was changed in an exported soundtrack."),
         click.option("--fresh", is_flag=True, help="Forget what was pinned, banned and edited for this book."),
         options.index_option,
@@ -189,7 +198,7 @@ def composed(engine: Engine, path: Path, wishes: Wishes, place: Place) -> Iterat
         names = [f"page {page + 1}, {book.pages[page].name}, {why}" for page, why in embedding.problems]
         problems = list(dict.fromkeys([*book.notes, *names]))
         corrections, taste = _corrected(book, library, fitted, wishes), wishes.options()
-        soundtrack = compose(book, library, fitted, taste, corrections)
+        soundtrack = compose(book, library, fitted, taste, corrections, wishes.start)
         _remember(library, book, soundtrack)
         yield Volume(book, library, fitted, soundtrack, problems)
 

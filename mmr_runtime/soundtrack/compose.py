@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
+from mmr_runtime.audio import quiet_start
 from mmr_runtime.books import Book, BookEmbedding, embed_book
 from mmr_runtime.engine import unit_rows
 from mmr_runtime.rank import Ranker
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from mmr_runtime.library import Contents, Library, Track
 
 Floats = NDArray[np.float64]
+Start = Literal["best", "intro"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -72,6 +74,7 @@ def plan(
     *,
     corrections: Corrections | None = None,
     embedding: BookEmbedding | None = None,
+    start: Start = "best",
 ) -> Soundtrack:
     """The soundtrack of a book from the songs of a library.
 
@@ -83,16 +86,23 @@ def plan(
         options: the reader's taste.
         corrections: pins and bans; a pinned song that is gone is an error, a banned one is not.
         embedding: of the book, from `embed_book`.
+        start: where a song begins: `best`, at a quiet moment by the window that fits the pages best, or `intro`.
 
     Raises:
         UsageError: the library is empty, or pins and bans contradict each other or the book.
         InputError: a pinned song is not in the library.
     """
-    return compose(book, library, fit(embedding or embed_book(book, library.engine), library), options, corrections)
+    fitted = fit(embedding or embed_book(book, library.engine), library)
+    return compose(book, library, fitted, options, corrections, start)
 
 
 def compose(
-    book: Book, library: Library, fitted: Fit, options: Options = DEFAULTS, corrections: Corrections | None = None
+    book: Book,
+    library: Library,
+    fitted: Fit,
+    options: Options = DEFAULTS,
+    corrections: Corrections | None = None,
+    start: Start = "best",
 ) -> Soundtrack:
     """The soundtrack of a book whose pages and songs were compared already; see `plan`."""
     corrections = corrections or Corrections()
@@ -103,9 +113,13 @@ def compose(
     songs = [_song(track, shares) for track, shares in zip(contents.tracks, moods, strict=True)]
     names = [page.name for page in book.pages]
     soundtrack = assemble(book.title, names, songs, segments, options, corrections)
+    if start == "intro":
+        return soundtrack
     windows = library.windows(contents.ids[[segment.song for segment in segments]])
     starts = [
-        _best_start(Ranker(engine, vectors, "audio"), seconds, fitted, segment) if len(vectors) else 0.0
+        quiet_start(fitted.paths[segment.song], _best_start(Ranker(engine, vectors, "audio"), seconds, fitted, segment))
+        if len(vectors)
+        else 0.0
         for segment, (vectors, seconds) in zip(segments, windows, strict=True)
     ]
     parts = [

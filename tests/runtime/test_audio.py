@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from scipy.signal import resample_poly
 
 from mmr_runtime import audio, decoders
-from mmr_runtime.audio import probe, read_windows
+from mmr_runtime.audio import probe, quiet_start, read_windows
 from mmr_runtime.bundle import AudioSpec
 from mmr_runtime.decoders import DecodeFaultError
 from mmr_runtime.errors import AudioError, MissingFileError, UsageError
@@ -466,3 +466,25 @@ def test_with_the_extra_a_broken_container_is_an_audio_error(tmp_path: Path) -> 
     (tmp_path / "a.m4a").write_bytes(b"\0\0\0\x1cftypM4A " + bytes(1000))
     with pytest.raises(AudioError):
         read_windows(tmp_path / "a.m4a", spec=SPEC)
+
+
+# -- where a song begins ----------------------------------------------------------------------------------------------
+
+
+def test_a_song_begins_at_the_nearest_quiet_moment(tmp_path: Path) -> None:
+    rate = 8000
+    sound = np.random.default_rng(0).normal(0, 0.1, 20 * rate).astype(np.float32)
+    for second in (6.0, 9.2, 12.0):
+        sound[round(second * rate) : round((second + 0.1) * rate)] = 0
+    soundfile.write(tmp_path / "a.wav", sound, rate)
+    assert quiet_start(tmp_path / "a.wav", 10.0) == pytest.approx(9.2, abs=0.06)
+    assert quiet_start(tmp_path / "a.wav", 6.7) == pytest.approx(6.0, abs=0.06)
+    assert quiet_start(tmp_path / "a.wav", 0.0) == pytest.approx(0.0, abs=0.5)
+
+
+@pytest.mark.parametrize("start", [0.0, 25.0])
+def test_where_nothing_can_be_read_the_beginning_stays(start: float, tmp_path: Path) -> None:
+    (tmp_path / "broken.wav").write_bytes(b"no sound")
+    soundfile.write(tmp_path / "short.wav", np.zeros(40, np.float32), 8000)
+    for name in ("broken.wav", "gone.wav", "short.wav"):
+        assert quiet_start(tmp_path / name, start) == start
