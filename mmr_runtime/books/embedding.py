@@ -51,6 +51,7 @@ def embed_book(
     engine: Engine,
     cache: VectorCache | None = None,
     *,
+    read: Callable[[Image], list[str]] | None = None,
     progress: Callable[[int, int], None] | None = None,
     cancel: Callable[[], bool] | None = None,
 ) -> BookEmbedding:
@@ -62,6 +63,7 @@ def embed_book(
         book: is read page by page; one page at a time is held in memory.
         engine: the model.
         cache: vectors of earlier runs; None: nothing is kept.
+        read: tells what is lettered on a page (`ocr.Lettering.read`), for a book whose dialogue nobody wrote down.
         progress: called with the number of pages done, and of all.
         cancel: says when to stop; what is embedded stays in the cache.
 
@@ -80,8 +82,11 @@ def embed_book(
             progress(number, count)
         if page.is_seen:
             try:
-                pages[number] = _page(book.image(number), engine, cache)
+                image = book.image(number)
+                pages[number] = _page(image, engine, cache)
                 seen[number] = True
+                if read and not lines:
+                    spoken[number] = _lettering(image, engine, cache, read)
             except InputError as error:
                 problems.append((number, error.message))
         elif page.problem:
@@ -93,6 +98,21 @@ def embed_book(
     return BookEmbedding(pages, seen, spoken, problems)
 
 
+def _lettering(
+    image: bytes | Image, engine: Engine, cache: VectorCache | None, read: Callable[[Image], list[str]]
+) -> Floats | None:
+    def embed() -> Floats:
+        lines = read(load_image(image))
+        return engine.embed_texts(lines) if lines else np.zeros((0, engine.embedding_size), np.float32)
+
+    vectors = _kept(engine, cache, "lettering", _content(image), embed)
+    return vectors if len(vectors) else None
+
+
+def _content(image: bytes | Image) -> bytes:
+    return image if isinstance(image, bytes) else image.tobytes()
+
+
 def _page(image: bytes | Image, engine: Engine, cache: VectorCache | None) -> Floats:
     def embed() -> Floats:
         loaded = load_image(image, engine.bundle.manifest.image)
@@ -102,8 +122,7 @@ def _page(image: bytes | Image, engine: Engine, cache: VectorCache | None) -> Fl
         seen = engine.embed_images(pieces, spread="whole")
         return unit_rows(np.mean(seen, axis=0, keepdims=True))
 
-    content = image if isinstance(image, bytes) else image.tobytes()
-    vectors: Floats = _kept(engine, cache, "page", content, embed)[0]
+    vectors: Floats = _kept(engine, cache, "page", _content(image), embed)[0]
     return vectors
 
 
@@ -117,7 +136,7 @@ def _kept(engine: Engine, cache: VectorCache | None, kind: str, content: bytes, 
     # The graph's precision moves vectors a little.
     key = content_key(f"{engine.model_id} {engine.precision}", kind, content)
     vectors = cache.get(key, engine.embedding_size)
-    if vectors is None or not len(vectors):
+    if vectors is None:
         vectors = embed()
         cache.put(key, vectors)
     return vectors

@@ -39,6 +39,7 @@ class Wishes:
         one_song: for the whole book.
         pins: as typed, `12=song` or `12-15=song`.
         bans: songs, by path or the end of it.
+        ocr: read the lettering of pages whose dialogue nobody wrote down.
         start: where a song begins, `best` or `intro`.
         edit: an exported soundtrack that was changed by hand.
         fresh: forget what was set by hand before.
@@ -50,6 +51,7 @@ class Wishes:
     one_song: bool
     pins: tuple[str, ...] = ()
     bans: tuple[str, ...] = ()
+    ocr: bool = False
     start: Literal["best", "intro"] = "best"
     edit: Path | None = None
     fresh: bool = False
@@ -121,7 +123,7 @@ def volume_options(function: Callable[..., Any]) -> Callable[..., Any]:
         place = Place(
             update=not no_update, **{name: others.pop(name) for name in ("folders", "index", "verbose", "allowed")}
         )
-        names = ("change", "min_seconds", "pace", "one_song", "pins", "bans", "start", "edit", "fresh")
+        names = ("change", "min_seconds", "pace", "one_song", "pins", "bans", "ocr", "start", "edit", "fresh")
         return function(*args, wishes=Wishes(**{name: others.pop(name) for name in names}), place=place, **others)
 
     taste = (
@@ -152,6 +154,7 @@ def volume_options(function: Callable[..., Any]) -> Callable[..., Any]:
             "--pin", "pins", multiple=True, metavar="PAGES=SONG", help="This song on these pages: 12-15=a.ogg"
         ),
         click.option("--ban", "bans", multiple=True, metavar="SONG", help="Never this song in this book."),
+        click.option("--ocr", is_flag=True, help="Read English lettering where no dialogue is given (extra ocr)."),
         click.option(
             "--start",
             type=click.Choice(["best", "intro"]),
@@ -177,6 +180,7 @@ def composed(engine: Engine, path: Path, wishes: Wishes, place: Place) -> Iterat
     What was set by hand is kept in the library's index, by book.
     """
     from mmr_runtime.books import Book, VectorCache, embed_book
+    from mmr_runtime.books.ocr import Lettering
     from mmr_runtime.library import Library, Progress
     from mmr_runtime.soundtrack import compose, fit
 
@@ -187,10 +191,13 @@ def composed(engine: Engine, path: Path, wishes: Wishes, place: Place) -> Iterat
         if not library.contents(filters).tracks:
             yield None
             return
+        read = Lettering().read if wishes.ocr else None
         cache = VectorCache()
         bar = ProgressBar("pages", sys.stderr, "reading")
         try:
-            embedding = embed_book(book, engine, cache, progress=lambda done, all_: bar(Progress(done, all_, None)))
+            embedding = embed_book(
+                book, engine, cache, read=read, progress=lambda done, all_: bar(Progress(done, all_, None))
+            )
         finally:
             bar.close()
             cache.close()
