@@ -15,10 +15,20 @@ import click
 
 from mmr_export.bench.tables import Figures, duration, times
 from mmr_export.bench.timing import ANY, PYTORCH
+from mmr_export.evaluate.soundtracks import NAMES
 
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "benchmarks" / "results"
-DOCUMENTS = (ROOT / "README.md", ROOT / "docs" / "model-card.md", ROOT / "docs" / "decisions" / "004-int8.md")
+DOCUMENTS = tuple(
+    ROOT / name
+    for name in (
+        "README.md",
+        "docs/model-card.md",
+        "docs/books.md",
+        "docs/benchmarks.md",
+        "docs/decisions/004-int8.md",
+    )
+)
 
 
 def load(name: str) -> dict[str, Any]:
@@ -164,6 +174,53 @@ def listening_table() -> str:
     return "\n".join(_table(["page", "graded", "read as", "first three songs (intended; measured)"], rows))
 
 
+def soundtrack_table() -> str:
+    """Soundtracks of the development titles, beside simple ways to make one."""
+    rows = load("soundtracks")["figures"]["soundtracks"]
+    ways = sorted(rows, key=lambda way: (not way.startswith("planned"), not way.startswith("followed"), way))
+    cells = []
+    for way in ways:
+        figures, spans = rows[way]["figures"], rows[way]["intervals"]
+        cells.append([way, *(f"{figures[name]:.2f} [{spans[name][0]:.2f}, {spans[name][1]:.2f}]" for name in NAMES)])
+    return "\n".join(_table(["soundtrack", *NAMES], cells))
+
+
+def lettering_table() -> str:
+    """What reading the lettering does to the moods of pages."""
+    figures = load("lettering")["figures"]
+    manga, western = figures["manga"], figures["western"]
+    rows = [
+        [
+            f"{manga['lettered']} of {manga['pages']} manga-styled pages, {what}",
+            *(_within(manga[what], key) for key in ("gain", "auc")),
+        ]
+        for what in ("drawing", "drawing and lettering")
+    ]
+    # Most Western pages are funny: a constant answer is nearly the best, and gain says nothing.
+    alone = f"{western['lettered']} of {western['pages']} Western pages, lettering"
+    rows.append([alone, "", _within(western["lettering"], "auc")])
+    return "\n".join(_table(["moods read from", "gain", "AUC"], rows))
+
+
+def library_table() -> str:
+    """A library of 10,000 songs, and one that is killed."""
+    figures = load("library")["figures"]
+    scale, crashes = figures["scale"], figures["crashes"]
+    plan = load("soundtracks")["figures"]["plan of 200 pages and 10,000 songs"]
+    rows = [
+        ["folders looked at again, unchanged", f"{scale['scan again, unchanged, s']:.2f} s"],
+        ["new process: open, first answer", f"{scale['new process, open and first answer, s']:.2f} s"],
+        ["memory of that process", f"{scale['memory of that process, MB']:.0f} MB"],
+        ["index on disk", f"{scale['index, MB']:.0f} MB"],
+        ["plan of a book of 200 pages", f"{plan['median s']:.3f} s"],
+        [
+            f"finished songs lost in {crashes['killed']} kills of an index run",
+            str(crashes["finished songs lost"]),
+        ],
+    ]
+    return "\n".join(_table(["10,000 songs", "figure"], rows))
+
+
 def pytorch_table() -> str:
     """Full-size AudioCLIP beside PyTorch."""
     figures = load("bench_full")["figures"]
@@ -216,6 +273,9 @@ TABLES = {
     "gap": gap_table,
     "listening": listening_table,
     "summary": summary_table,
+    "soundtracks": soundtrack_table,
+    "lettering": lettering_table,
+    "library": library_table,
     "pytorch": pytorch_table,
     "int8": int8_table,
 }

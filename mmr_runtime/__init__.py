@@ -9,6 +9,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from mmr_runtime.books import Book
     from mmr_runtime.engine import Engine, SongEmbedding
     from mmr_runtime.errors import (
         AudioError,
@@ -23,9 +24,10 @@ if TYPE_CHECKING:
         MmrError,
         TextError,
     )
-    from mmr_runtime.library import Library, Match, Track, UpdateReport
+    from mmr_runtime.library import Filters, Library, Match, Track, UpdateReport
     from mmr_runtime.moods import GENRES, MOODS
     from mmr_runtime.rank import Query
+    from mmr_runtime.soundtrack import Corrections, Follower, Options, Soundtrack, plan
 
 __version__ = "0.1.0"
 
@@ -33,6 +35,13 @@ _HOME = {
     "Engine": "engine",
     "SongEmbedding": "engine",
     "Query": "rank",
+    "Book": "books",
+    "Corrections": "soundtrack",
+    "Follower": "soundtrack",
+    "Options": "soundtrack",
+    "Soundtrack": "soundtrack",
+    "plan": "soundtrack",
+    "Filters": "library",
     "Library": "library",
     "Match": "library",
     "Track": "library",
@@ -56,24 +65,31 @@ __all__ = [
     "GENRES",
     "MOODS",
     "AudioError",
+    "Book",
     "BookError",
     "BundleError",
     "CheckpointError",
+    "Corrections",
     "DeviceError",
     "Engine",
     "ExportError",
+    "Filters",
+    "Follower",
     "ImageError",
     "InputError",
     "Library",
     "LibraryError",
     "Match",
     "MmrError",
+    "Options",
     "Query",
     "SongEmbedding",
+    "Soundtrack",
     "TextError",
     "Track",
     "UpdateReport",
     "__version__",
+    "plan",
 ]
 
 

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 @click.command("index", cls=Command, context_settings=options.CONTEXT, short_help="Index folders of songs.")
 @click.argument("folders", metavar="DIR...", nargs=-1, required=True, type=options.PATH)
+@click.option("--jobs", type=click.IntRange(min=1), default=1, show_default=True, help="Files to listen to at once.")
 @click.option("--dry-run", is_flag=True, help="Say what would be done, and do nothing.")
 @click.option(
     "--include", multiple=True, metavar="PATTERN", help="Only files whose path matches, as '*/albums/*'; it is kept."
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
 @options.debug_option
 def index(
     folders: tuple[Path, ...],
+    jobs: int,
     dry_run: bool,
     include: tuple[str, ...],
     exclude: tuple[str, ...],
@@ -63,7 +65,7 @@ def index(
         else:
             if patterns is not None:
                 library.patterns = patterns
-            report = update_library(library, verbose=verbose)
+            report = update_library(library, verbose=verbose, jobs=jobs)
             for song in bans:
                 library.ban(song.resolve())
             for song in unbans:

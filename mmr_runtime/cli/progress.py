@@ -72,7 +72,7 @@ class ProgressBar:
         stream.flush()
 
 
-def update_library(library: Library, *, verbose: bool) -> UpdateReport:
+def update_library(library: Library, *, verbose: bool, jobs: int = 1) -> UpdateReport:
     """Update a library, showing progress and what was left out on stderr.
 
     Raises:
@@ -81,7 +81,7 @@ def update_library(library: Library, *, verbose: bool) -> UpdateReport:
     """
     bar = ProgressBar(library.kind, sys.stderr)
     try:
-        report = library.update(progress=bar)
+        report = library.update(progress=bar, jobs=jobs)
     except KeyboardInterrupt:
         done, total = (bar.last.done, bar.last.total) if bar.last else (0, 0)
         raise CancelledError(

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections import defaultdict
-from collections.abc import Callable
+from collections import defaultdict, deque
+from collections.abc import Callable, Generator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import dataclass, field
+from functools import partial
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -93,10 +97,30 @@ def make_plan(scan: Scan, known: dict[str, FileRow], have: set[bytes], roots: Ro
     return plan
 
 
-class Update:
-    """One run over the files of a plan; every file is kept as soon as it is finished."""
+@dataclass(frozen=True, eq=False)
+class _Look:
+    """What was found in a file: its content's hash, and vectors and tags where that content was new."""
 
-    def __init__(self, store: Store, engine: Engine, kind: Kind, plan: Plan, known: dict[str, FileRow]) -> None:
+    content: bytes
+    embedded: Embedded | None
+
+
+class Update:
+    """One run over the files of a plan; every file is kept as soon as it is finished.
+
+    Args:
+        store: the index.
+        engine: the model.
+        kind: of the library.
+        plan: what has to be looked into.
+        known: what is known of files.
+        jobs: files that are looked into at once, by threads; they are kept one by one, in order.
+    """
+
+    def __init__(
+        self, store: Store, engine: Engine, kind: Kind, plan: Plan, known: dict[str, FileRow], jobs: int = 1
+    ) -> None:
+        self._jobs = jobs
         self._store = store
         self._engine = engine
         self._kind = kind
@@ -115,15 +139,16 @@ class Update:
             LibraryError: the index cannot be written.
         """
         plan = self._plan
-        for done, file in enumerate(plan.work):
-            if cancelled():
-                raise CancelledError(
-                    f"stopped after {done} of {len(plan.work)} files",
-                    "what is done is kept; run it again to go on",
-                )
-            if progress:
-                progress(Progress(done, len(plan.work), Path(file.path)))
-            self._take(file)
+        with closing(self._looks()) as looks:
+            for done, (file, look) in enumerate(looks):
+                if cancelled():
+                    raise CancelledError(
+                        f"stopped after {done} of {len(plan.work)} files",
+                        "what is done is kept; run it again to go on",
+                    )
+                if progress:
+                    progress(Progress(done, len(plan.work), Path(file.path)))
+                self._take(file, look)
         if plan.lost:
             self._store.forget(sorted(plan.lost))
         if progress:
@@ -142,10 +167,34 @@ class Update:
             unreachable=tuple(Path(root) for root in plan.unreachable),
         )
 
-    def _take(self, file: FoundFile) -> None:
+    def _looks(self) -> Generator[tuple[FoundFile, Callable[[], _Look]]]:
+        """Every file with what looks into it; several are looked into ahead where there are several jobs."""
+        if self._jobs == 1:
+            yield from ((file, partial(self._look, file)) for file in self._plan.work)
+            return
+        files = iter(self._plan.work)
+        with ThreadPoolExecutor(self._jobs) as pool:
+            try:
+                ahead = deque((file, pool.submit(self._look, file)) for file in islice(files, 2 * self._jobs))
+                while ahead:
+                    file, look = ahead.popleft()
+                    yield file, look.result
+                    ahead.extend((file, pool.submit(self._look, file)) for file in islice(files, 1))
+            finally:
+                pool.shutdown(cancel_futures=True)
+
+    def _look(self, file: FoundFile) -> _Look:
+        row, path = self._known.get(file.path), Path(file.path)
+        if row and row.content and (row.size, row.mtime_ns) == (file.size, file.mtime_ns):
+            content = row.content
+        else:
+            content = _hash(path)
+        return _Look(content, None if content in self._have else self._embed(path))
+
+    def _take(self, file: FoundFile, look: Callable[[], _Look]) -> None:
         path = Path(file.path)
         try:
-            self._index(file, path)
+            self._index(file, path, look())
         except InputError as error:
             reason = error.message.removeprefix(f"{path} ")
             # A file that vanished or changed meanwhile proves nothing about the file that was listed.
@@ -155,18 +204,13 @@ class Update:
         except _PassingError as error:
             self._plan.skipped.append((path, str(error)))
 
-    def _index(self, file: FoundFile, path: Path) -> None:
-        row = self._known.get(file.path)
-        if row and row.content and (row.size, row.mtime_ns) == (file.size, file.mtime_ns):
-            content = row.content
-        else:
-            content = _hash(path)
-        if content not in self._have:
-            embedded = self._embed(path)
+    def _index(self, file: FoundFile, path: Path, look: _Look) -> None:
+        row, content = self._known.get(file.path), look.content
+        if look.embedded is not None and content not in self._have:
             if not _is_as_found(file):
                 raise _PassingError("changed while it was read")
             tags = self._tags(path)
-            self._store.add_item(content, self._engine.model_id, embedded, file, tags, self._former(content))
+            self._store.add_item(content, self._engine.model_id, look.embedded, file, tags, self._former(content))
             self._have.add(content)
             self._added += 1
         elif row and row.content == content:

@@ -162,6 +162,8 @@ class Library:
         self,
         progress: Callable[[Progress], None] | None = None,
         cancel: Callable[[], bool] | threading.Event | None = None,
+        *,
+        jobs: int = 1,
     ) -> UpdateReport:
         """Look at the folders and embed what is new in them.
 
@@ -172,21 +174,25 @@ class Library:
         Args:
             progress: called before each file that has to be looked into, and at the end.
             cancel: a function, or an event, that says when to stop.
+            jobs: files that are looked into at once; as many are lost when the process is killed.
 
         Raises:
             CancelledError: `cancel` said so.
+            UsageError: jobs is below 1.
             LibraryError: another process is writing the index, or it cannot be written.
         """
+        if jobs < 1:
+            raise UsageError(f"jobs must be at least 1, not {jobs}")
         cancelled = cancel.is_set if isinstance(cancel, threading.Event) else (cancel or _never)
         found = scan(self._roots, self._kind, self.patterns)
         plan, known = self._plan(found)
         if not plan.work and not plan.lost:
-            return Update(self._store, self._engine, self._kind, plan, known).run(progress, cancelled)
+            return Update(self._store, self._engine, self._kind, plan, known, jobs).run(progress, cancelled)
         try:
             with self._store.writing():
                 # Planned anew: another process may have finished files between the first look and the lock.
                 plan, known = self._plan(found)
-                return Update(self._store, self._engine, self._kind, plan, known).run(progress, cancelled)
+                return Update(self._store, self._engine, self._kind, plan, known, jobs).run(progress, cancelled)
         finally:
             self._view = None
 

@@ -7,7 +7,7 @@ from mmr_runtime.soundtrack.edit import correct, revise
 from mmr_runtime.soundtrack.follow import Follower, Front, Reading
 from mmr_runtime.soundtrack.formats import FORMS, Form, render, write
 from mmr_runtime.soundtrack.options import Options, smooth, spread
-from mmr_runtime.soundtrack.plan import plan_segments
+from mmr_runtime.soundtrack.planning import plan_segments
 from mmr_runtime.soundtrack.segments import RunnerUp, Segment
 from mmr_runtime.soundtrack.soundtrack import Corrections, Part, Song, Soundtrack, assemble
 from mmr_runtime.soundtrack.stored import from_json, to_json

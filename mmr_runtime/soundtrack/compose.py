@@ -15,7 +15,7 @@ from mmr_runtime.engine import unit_rows
 from mmr_runtime.rank import Ranker
 from mmr_runtime.soundtrack.affinity import affinities, page_moods
 from mmr_runtime.soundtrack.options import DEFAULTS, Options
-from mmr_runtime.soundtrack.plan import plan_segments
+from mmr_runtime.soundtrack.planning import plan_segments
 from mmr_runtime.soundtrack.segments import Segment
 from mmr_runtime.soundtrack.soundtrack import Corrections, Song, Soundtrack, assemble
 

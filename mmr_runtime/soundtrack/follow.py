@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from mmr_runtime.errors import UsageError
 from mmr_runtime.soundtrack.options import DEFAULTS, Affinity, Floats, Options, blend
-from mmr_runtime.soundtrack.plan import check_wishes
+from mmr_runtime.soundtrack.planning import check_wishes
 
 
 @dataclass(frozen=True, eq=False)

@@ -551,3 +551,31 @@ def test_contents_are_ordered_by_path_and_have_windows(songs: Path, engine: Fake
             np.testing.assert_allclose(vector, heard.vector, atol=1e-6)
             np.testing.assert_allclose(windows, heard.windows, atol=1e-6)
             np.testing.assert_array_equal(starts, heard.starts)
+
+
+@pytest.mark.parametrize("jobs", [2, 5])
+def test_several_jobs_make_the_same_library(jobs: int, songs: Path, engine: FakeEngine, tmp_path: Path) -> None:
+    for i in range(12):
+        write_song(songs / f"s{i:02d}.wav", 300 + 150 * i)
+    shutil.copy(songs / "s03.wav", songs / "copy.wav")
+    (songs / "bad.mp3").write_bytes(b"no music")
+    contents, reports = [], []
+    for name, count in (("one", 1), ("many", jobs)):
+        with Library.open(songs, engine, tmp_path / name) as library:
+            reports.append(library.update(jobs=count))
+            contents.append(library.contents())
+    assert reports[0] == reports[1]
+    assert contents[0].tracks == contents[1].tracks
+    np.testing.assert_array_equal(contents[0].vectors, contents[1].vectors)
+
+
+def test_several_jobs_can_be_stopped(songs: Path, engine: FakeEngine) -> None:
+    for i in range(12):
+        write_song(songs / f"s{i:02d}.wav", 300 + 150 * i)
+    calls = iter(range(100))
+    with opened(songs, engine) as library:
+        with pytest.raises(CancelledError, match="stopped after 4 of 15"):
+            library.update(cancel=lambda: next(calls) == 4, jobs=3)
+        assert len(library) == 4
+        with pytest.raises(UsageError):
+            library.update(jobs=0)
