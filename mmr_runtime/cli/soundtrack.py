@@ -96,7 +96,8 @@ def _show(volume: Volume) -> None:
 
 def _row(volume: Volume, part: Part) -> tuple[str, ...]:
     shares = volume.fitted.shares[part.first : part.last + 1].mean(axis=0)
-    others = [Path(path).stem for path, _ in part.runners_up]
+    titles = {str(track.path): track.title for track in volume.fitted.songs.tracks}
+    others = [titles[path] for path, _ in part.runners_up]
     return (
         part.pages,
         MOODS[int(shares.argmax())].lower() if len(shares) == len(MOODS) else "-",

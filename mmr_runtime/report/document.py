@@ -140,8 +140,9 @@ def _card(number: int, part: Part, fitted: Fit) -> str:
     if song.gain_db is not None:
         facts.append(f"{song.gain_db:+.1f} dB")
     facts.append("set by hand" if part.pinned else _margin(part))
+    titles = {str(track.path): track.title for track in fitted.songs.tracks}
     others = "".join(
-        f"<li><span>{html.escape(Path(path).stem)}</span><b>{score:.2f}</b></li>" for path, score in part.runners_up
+        f"<li><span>{html.escape(titles[path])}</span><b>{score:.2f}</b></li>" for path, score in part.runners_up
     )
     pages = f"page {part.pages}" if part.first == part.last else f"pages {part.pages}"
     shares = fitted.shares[part.first : part.last + 1].mean(axis=0)
