@@ -96,12 +96,43 @@ class Ranker:
             lambda: self._corrected("text", shares @ self._item_scores().T, modality),
         )
 
+    def inner_products(self, modality: Modality) -> Floats:
+        """The items as rows (n, k) whose inner products with `query_vector` are the scores, for any vector database.
+
+        Args:
+            modality: of the queries, since it chooses the reference set.
+        """
+        parts, constant = [], np.zeros(len(self._items), np.float32)
+        for form, weight in self._weights():
+            rows = self._items if form == "direct" else self._item_scores()
+            share = np.float32(self._spec.hub_correction)
+            mean, spread = self._hub(form, modality) if share else (np.float32(0), np.ones(1, np.float32))
+            parts.append(weight * rows / np.reshape(spread, (-1, 1)))
+            constant -= weight * share * mean / spread
+        return np.concatenate([*parts, constant[:, None]], axis=1).astype(np.float32)
+
+    def query_vector(self, query: Query) -> Floats:
+        """A query (k,) for `inner_products`."""
+        forms = [form for form, _ in self._weights()]
+        parts = [self._asked(query) if form == "direct" else query_moods(self._engine, query) for form in forms]
+        return np.concatenate([*parts, np.ones(1, np.float32)]).astype(np.float32)
+
+    def _weights(self) -> list[tuple[str, np.float32]]:
+        if self._spec.form != "blend":
+            return [(self._spec.form, np.float32(1))]
+        w = np.float32(self._spec.direct_weight)
+        return [("direct", w), ("text", 1 - w)]
+
     def _direct(self, query: Query) -> Floats:
-        scores: Floats = self._items @ query.vectors.mean(axis=0) * self._scale(query.modality)
+        return cast("Floats", self._items @ self._asked(query))
+
+    def _asked(self, query: Query) -> Floats:
+        """The vector (d,) whose product with an item is its direct score."""
+        vector = query.vectors.mean(axis=0) * self._scale(query.modality)
         if query.text is not None and len(query.text):
             w = np.float32(self._spec.text_weight)
-            scores = (1 - w) * scores + w * (self._items @ query.text.mean(axis=0) * self._scale("text"))
-        return scores
+            vector = (1 - w) * vector + w * query.text.mean(axis=0) * self._scale("text")
+        return cast("Floats", vector)
 
     def _in_form(self, direct: Callable[[], Floats], text: Callable[[], Floats]) -> Floats:
         if self._spec.form == "direct":

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import click
 
@@ -14,10 +14,20 @@ from mmr_runtime.cli.progress import report_json, summary, update_library
 
 if TYPE_CHECKING:
     from mmr_runtime.library import Kind
+    from mmr_runtime.library.indexing import Cluster
 
 
 @click.command("index", cls=Command, context_settings=options.CONTEXT, short_help="Index folders of songs.")
 @click.argument("folders", metavar="DIR...", nargs=-1, required=True, type=options.PATH)
+@options.store_option
+@click.option(
+    "--engine",
+    "listener",
+    type=click.Choice(["local", "ray"]),
+    default="local",
+    show_default=True,
+    help="Who listens: this process, or all machines of a Ray cluster.",
+)
 @click.option("--jobs", type=click.IntRange(min=1), default=1, show_default=True, help="Files to listen to at once.")
 @click.option("--dry-run", is_flag=True, help="Say what would be done, and do nothing.")
 @click.option(
@@ -37,6 +47,8 @@ if TYPE_CHECKING:
 @options.debug_option
 def index(
     folders: tuple[Path, ...],
+    store: str | None,
+    listener: Literal["local", "ray"],
     jobs: int,
     dry_run: bool,
     include: tuple[str, ...],
@@ -56,20 +68,26 @@ def index(
     searched together must be indexed together, unless they share an index given by --index. A playlist (M3U, M3U8,
     XSPF, JSPF) may stand for a folder.
     """  # noqa: D415 (an example comes first)
-    from mmr_runtime.library import Library, Patterns
+    from mmr_runtime.library import Patterns
 
+    cluster: Cluster | None = None
+    if listener == "ray":
+        from mmr_runtime.library.cluster import by_ray
+
+        cluster = by_ray
     patterns = Patterns(include, exclude) if all_files or include or exclude else None
-    with choice.open() as engine, Library.open(folders, engine, index, kind=kind) as library:
+    with choice.open() as engine, options.library_of(engine, folders, index, store, kind) as library:
         if dry_run:
             report = library.preview(patterns)
         else:
             if patterns is not None:
                 library.patterns = patterns
-            report = update_library(library, verbose=verbose, jobs=jobs)
+            report = update_library(library, verbose=verbose, jobs=jobs, cluster=cluster)
             for song in bans:
                 library.ban(song.resolve())
             for song in unbans:
                 library.unban(song.resolve())
+            library.publish()
         count, place, model = len(library), library.index, engine.model_id
     if as_json:
         write_json({"schema": 1, "model": model, "index": str(place), kind: count, "indexed": report_json(report)})

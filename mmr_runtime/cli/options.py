@@ -15,7 +15,7 @@ from mmr_runtime.cli.errors import Run
 
 if TYPE_CHECKING:
     from mmr_runtime.engine import Engine
-    from mmr_runtime.library import Filters
+    from mmr_runtime.library import Filters, Kind, Library
     from mmr_runtime.sessions import Device
 
 CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
@@ -55,6 +55,9 @@ debug_option = click.option(
 )
 library_option = click.option(
     "--library", "folders", multiple=True, type=PATH, help="Folder or playlist of songs; may be repeated."
+)
+store_option = click.option(
+    "--store", metavar="ADDRESS", help="Search in Milvus: milvus://host:19530, or milvus:///file.db."
 )
 json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead.")
 verbose_option = click.option("-v", "--verbose", is_flag=True, help="Name the files that were skipped, and why.")
@@ -132,6 +135,16 @@ def filter_options(function: Callable[..., Any]) -> Callable[..., Any]:
     for option in reversed(options):
         with_filters = option(with_filters)
     return with_filters
+
+
+def library_of(
+    engine: Engine, folders: tuple[Path, ...], index: Path | None, store: str | None, kind: Kind = "songs"
+) -> Library:
+    """Open the library that the user named, with its vectors where the user keeps them."""
+    from mmr_runtime.library import Library
+    from mmr_runtime.library.vectors import Milvus
+
+    return Library.open(folders, engine, index, kind=kind, vectors=None if store is None else Milvus(store))
 
 
 def _print_version(ctx: click.Context, _: click.Parameter, value: bool) -> None:

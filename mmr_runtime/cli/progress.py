@@ -13,6 +13,7 @@ from mmr_runtime.errors import CancelledError
 
 if TYPE_CHECKING:
     from mmr_runtime.library import Library, Progress, UpdateReport
+    from mmr_runtime.library.indexing import Cluster
 
 _REDRAW_SECONDS = 0.1
 _BAR = 20
@@ -72,7 +73,7 @@ class ProgressBar:
         stream.flush()
 
 
-def update_library(library: Library, *, verbose: bool, jobs: int = 1) -> UpdateReport:
+def update_library(library: Library, *, verbose: bool, jobs: int = 1, cluster: Cluster | None = None) -> UpdateReport:
     """Update a library, showing progress and what was left out on stderr.
 
     Raises:
@@ -81,7 +82,7 @@ def update_library(library: Library, *, verbose: bool, jobs: int = 1) -> UpdateR
     """
     bar = ProgressBar(library.kind, sys.stderr)
     try:
-        report = library.update(progress=bar, jobs=jobs)
+        report = library.update(progress=bar, jobs=jobs, cluster=cluster)
     except KeyboardInterrupt:
         done, total = (bar.last.done, bar.last.total) if bar.last else (0, 0)
         raise CancelledError(

@@ -84,10 +84,12 @@ class Search:
         update: bring the index up to date first.
         moods: tell the query's own moods.
         verbose: name skipped files.
+        store: address of the vector store, or None to search here.
     """
 
     folders: tuple[Path, ...]
     index: Path | None
+    store: str | None
     top: int
     update: bool
     moods: bool
@@ -122,6 +124,7 @@ class Answer:
     show_default=True,
     help="An image wider than tall: two pages, or one.",
 )
+@options.store_option
 @options.filter_options
 @options.index_option
 @click.option("--no-update", is_flag=True, help="Use the index as it is, without looking at the folders.")
@@ -169,9 +172,7 @@ def rank(
 def _answer(engine: Engine, question: Question, search: Search, filters: Filters | None) -> Answer:
     if not search.folders:
         return Answer(engine.model_id, _moods(engine, question.embed(engine)), [], None)
-    from mmr_runtime.library import Library
-
-    with Library.open(search.folders, engine, search.index, kind=question.kind) as library:
+    with options.library_of(engine, search.folders, search.index, search.store, question.kind) as library:
         # The query comes before the index: a page that cannot be read should not cost an hour of listening first.
         query = question.embed(engine)
         moods = _moods(engine, query) if search.moods else None

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 from collections import defaultdict, deque
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass, field
@@ -26,7 +26,7 @@ from mmr_runtime.library.tags import Tags, read_tags
 if TYPE_CHECKING:
     from mmr_runtime.engine import Engine
 
-_HASH_BYTES = 20
+HASH_BYTES = 20
 _EMPTY_ROOT_FILES = 10
 """A folder that held this many files and now holds nothing at all is taken for a disk that is not plugged in."""
 
@@ -98,11 +98,16 @@ def make_plan(scan: Scan, known: dict[str, FileRow], have: set[bytes], roots: Ro
 
 
 @dataclass(frozen=True, eq=False)
-class _Look:
+class Look:
     """What was found in a file: its content's hash, and vectors and tags where that content was new."""
 
     content: bytes
     embedded: Embedded | None
+
+
+Looks = Generator[tuple[FoundFile, Callable[[], Look]]]
+Cluster = Callable[[Sequence[FoundFile], "Engine", set[bytes]], Looks]
+"""Looks into files elsewhere; is given the model, and the contents that have vectors already."""
 
 
 class Update:
@@ -115,12 +120,21 @@ class Update:
         plan: what has to be looked into.
         known: what is known of files.
         jobs: files that are looked into at once, by threads; they are kept one by one, in order.
+        cluster: looks into all files instead, in any order.
     """
 
     def __init__(
-        self, store: Store, engine: Engine, kind: Kind, plan: Plan, known: dict[str, FileRow], jobs: int = 1
+        self,
+        store: Store,
+        engine: Engine,
+        kind: Kind,
+        plan: Plan,
+        known: dict[str, FileRow],
+        jobs: int = 1,
+        cluster: Cluster | None = None,
     ) -> None:
         self._jobs = jobs
+        self._cluster = cluster
         self._store = store
         self._engine = engine
         self._kind = kind
@@ -167,8 +181,11 @@ class Update:
             unreachable=tuple(Path(root) for root in plan.unreachable),
         )
 
-    def _looks(self) -> Generator[tuple[FoundFile, Callable[[], _Look]]]:
+    def _looks(self) -> Looks:
         """Every file with what looks into it; several are looked into ahead where there are several jobs."""
+        if self._cluster is not None:
+            yield from self._cluster(self._plan.work, self._engine, self._have)
+            return
         if self._jobs == 1:
             yield from ((file, partial(self._look, file)) for file in self._plan.work)
             return
@@ -183,15 +200,15 @@ class Update:
             finally:
                 pool.shutdown(cancel_futures=True)
 
-    def _look(self, file: FoundFile) -> _Look:
+    def _look(self, file: FoundFile) -> Look:
         row, path = self._known.get(file.path), Path(file.path)
         if row and row.content and (row.size, row.mtime_ns) == (file.size, file.mtime_ns):
             content = row.content
         else:
             content = _hash(path)
-        return _Look(content, None if content in self._have else self._embed(path))
+        return Look(content, None if content in self._have else self._embed(path))
 
-    def _take(self, file: FoundFile, look: Callable[[], _Look]) -> None:
+    def _take(self, file: FoundFile, look: Callable[[], Look]) -> None:
         path = Path(file.path)
         try:
             self._index(file, path, look())
@@ -204,7 +221,7 @@ class Update:
         except _PassingError as error:
             self._plan.skipped.append((path, str(error)))
 
-    def _index(self, file: FoundFile, path: Path, look: _Look) -> None:
+    def _index(self, file: FoundFile, path: Path, look: Look) -> None:
         row, content = self._known.get(file.path), look.content
         if look.embedded is not None and content not in self._have:
             if not _is_as_found(file):
@@ -257,7 +274,7 @@ def decoder_name(kind: Kind) -> str:
 def _hash(path: Path) -> bytes:
     try:
         with path.open("rb") as file:
-            return hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=_HASH_BYTES)).digest()
+            return hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=HASH_BYTES)).digest()
     except OSError as error:
         raise _PassingError(f"cannot be read: {error.strerror}") from error
 

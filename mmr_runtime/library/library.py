@@ -15,12 +15,13 @@ from numpy.typing import NDArray
 
 from mmr_runtime.errors import InputError, MissingFileError, UsageError
 from mmr_runtime.library import matrix
-from mmr_runtime.library.indexing import Plan, Update, decoder_name, make_plan
+from mmr_runtime.library.indexing import Cluster, Plan, Update, decoder_name, make_plan
 from mmr_runtime.library.query import make_query
 from mmr_runtime.library.records import Contents, Kind, Match, Progress, Track, UpdateReport
 from mmr_runtime.library.roots import Patterns, Roots, is_within
 from mmr_runtime.library.scan import Scan, scan
 from mmr_runtime.library.store import FileFacts, FileRow, Floats, Store
+from mmr_runtime.library.vectors import MOST, VectorStore
 from mmr_runtime.loudness import level
 from mmr_runtime.rank import Query, Ranker, query_moods, reasons, top
 
@@ -29,6 +30,15 @@ if TYPE_CHECKING:
 
 Filter = Callable[[Track], bool]
 _PATTERNS = "patterns"
+
+
+@dataclass(frozen=True)
+class _Hit:
+    """An item of the index that was found, by the first of its files."""
+
+    item: int
+    score: float
+    track: Track
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,7 +64,10 @@ class Library:
     What another process writes while a library is open is seen when it is opened again, or updated.
     """
 
-    def __init__(self, roots: Roots, engine: Engine, store: Store, kind: Kind) -> None:
+    def __init__(
+        self, roots: Roots, engine: Engine, store: Store, kind: Kind, vectors: VectorStore | None = None
+    ) -> None:
+        self._vectors = vectors
         self._roots = roots
         self._engine = engine
         self._store = store
@@ -71,6 +84,7 @@ class Library:
         index: str | Path | None = None,
         *,
         kind: Kind = "songs",
+        vectors: VectorStore | None = None,
     ) -> Self:
         """Open a library as it was last indexed; `update` looks at the folders.
 
@@ -80,6 +94,7 @@ class Library:
             index: folder that the index is kept in; by default one in the user's data folder, for just these folders.
                 A named index may serve several sets of folders; only tracks in the folders given here are searched.
             kind: `songs`, or `pages` to search images.
+            vectors: searches instead of this process; closed with the library.
 
         Raises:
             MissingFileError: a folder does not exist, and nothing is known of it.
@@ -97,7 +112,7 @@ class Library:
         if absent and not (home / "index.db").exists():
             raise _missing(absent[0])
         store = Store.open(home, kind)
-        library = cls(roots, engine, store, kind)
+        library = cls(roots, engine, store, kind, vectors)
         try:
             for root in absent:
                 if not any(is_within(path, [root]) for path in store.files()):
@@ -117,6 +132,8 @@ class Library:
         """Close the index; the engine stays open."""
         self._view = None
         self._store.close()
+        if self._vectors is not None:
+            self._vectors.close()
 
     @property
     def index(self) -> Path:
@@ -164,6 +181,7 @@ class Library:
         cancel: Callable[[], bool] | threading.Event | None = None,
         *,
         jobs: int = 1,
+        cluster: Cluster | None = None,
     ) -> UpdateReport:
         """Look at the folders and embed what is new in them.
 
@@ -175,6 +193,7 @@ class Library:
             progress: called before each file that has to be looked into, and at the end.
             cancel: a function, or an event, that says when to stop.
             jobs: files that are looked into at once; as many are lost when the process is killed.
+            cluster: looks into them instead (`mmr_runtime.library.cluster.by_ray`).
 
         Raises:
             CancelledError: `cancel` said so.
@@ -187,12 +206,14 @@ class Library:
         found = scan(self._roots, self._kind, self.patterns)
         plan, known = self._plan(found)
         if not plan.work and not plan.lost:
-            return Update(self._store, self._engine, self._kind, plan, known, jobs).run(progress, cancelled)
+            return Update(self._store, self._engine, self._kind, plan, known, jobs, cluster).run(progress, cancelled)
         try:
             with self._store.writing():
                 # Planned anew: another process may have finished files between the first look and the lock.
                 plan, known = self._plan(found)
-                return Update(self._store, self._engine, self._kind, plan, known, jobs).run(progress, cancelled)
+                return Update(self._store, self._engine, self._kind, plan, known, jobs, cluster).run(
+                    progress, cancelled
+                )
         finally:
             self._view = None
 
@@ -287,21 +308,57 @@ class Library:
         """
         if top < 1:
             raise UsageError(f"top must be at least 1, not {top}")
-        view = self._loaded()
-        if not len(view.ids):
+        if self._vectors is None and not len(self):
             return []
         asked = make_query(self._engine, query, text, self._kind)
-        scores = view.ranker.scores(asked)
-        chosen = _choose(view, scores, top, filters)
-        items = np.array([row for row, _ in chosen], np.int64)
-        starts = self._best_starts(asked, view.ids[items])
-        moods, why = self._moods(asked, view.vectors[items])
-        return [
-            Match(i + 1, float(scores[row]), track, starts[i], moods[i], why[i])
-            for i, (row, track) in enumerate(chosen)
-        ]
+        found = self._here(asked, top, filters) if self._vectors is None else self._elsewhere(asked, top, filters)
+        ids = [hit.item for hit in found]
+        starts = self._best_starts(asked, ids)
+        moods, why = self._moods(asked, self._store.vectors_of(ids, self._engine.embedding_size))
+        return [Match(i + 1, hit.score, hit.track, starts[i], moods[i], why[i]) for i, hit in enumerate(found)]
 
-    def _best_starts(self, query: Query, items: NDArray[np.int64]) -> list[float]:
+    def _here(self, query: Query, count: int, filters: Filter | None) -> list[_Hit]:
+        view = self._loaded()
+        scores = view.ranker.scores(query)
+        chosen = _choose(view, scores, count, filters)
+        return [_Hit(int(view.ids[row]), float(scores[row]), track) for row, track in chosen]
+
+    def _elsewhere(self, query: Query, count: int, filters: Filter | None) -> list[_Hit]:
+        """The best by the vector store; what filters leave out is made up for by asking for more."""
+        assert self._vectors is not None
+        nothing = np.zeros((0, self._engine.embedding_size), np.float32)
+        vector = Ranker(self._engine, nothing, self._modality).query_vector(query)
+        name, wanted = self._collection(query.modality), 4 * count
+        while True:
+            scored = dict(self._vectors.search(name, vector, wanted))
+            tracks: dict[int, Track] = {}
+            for item, facts in self._store.tracks_of(list(scored)):
+                track = _track(facts)
+                if item not in tracks and self._roots.hold(facts.path) and (filters is None or filters(track)):
+                    tracks[item] = track
+            if len(tracks) >= count or len(scored) < wanted or wanted >= MOST:
+                hits = [_Hit(item, scored[item], track) for item, track in tracks.items()]
+                return sorted(hits, key=lambda hit: (-hit.score, str(hit.track.path)))[:count]
+            wanted *= 4
+
+    def _collection(self, modality: Modality) -> str:
+        """Name of the collection for queries of this modality, which is made where it is not there."""
+        assert self._vectors is not None
+        uuid, generation = self._store.state()
+        names = json.dumps([self._engine.model_id, *self._roots.names]).encode("utf-8", "surrogateescape")
+        key = hashlib.blake2b(uuid + names, digest_size=8).hexdigest()
+        name = f"mmr_{key}_{modality}_{generation}"
+        if not self._vectors.has(name):
+            view = self._loaded()
+            self._vectors.put(name, view.ids, view.ranker.inner_products(modality))
+        return name
+
+    def publish(self, modalities: Iterable[Modality] = ("image", "text")) -> None:
+        """Bring the vector store up to date, so that no query has to wait for it; without one nothing happens."""
+        for modality in modalities if self._vectors is not None else ():
+            self._collection(modality)
+
+    def _best_starts(self, query: Query, items: Sequence[int]) -> list[float]:
         """Start in seconds of each item's window that fits the query best."""
         windows = self.windows(items)
         if not sum(len(vectors) for vectors, _ in windows):

@@ -145,6 +145,26 @@ class Store:
             rows = self._connection.execute(query, (model,))
             return [(row[0], FileFacts(os.fsdecode(row[1]), *row[2:])) for row in rows]
 
+    def tracks_of(self, ids: Sequence[int]) -> list[tuple[int, FileFacts]]:
+        """As `tracks`, of these items alone."""
+        found = []
+        query = (
+            "SELECT file.path, title, artist, album, genre, gain, seconds, loudness FROM item JOIN file"
+            " ON file.content = item.content WHERE item.id = ? ORDER BY file.path"
+        )
+        with self._reading():
+            for item in ids:
+                rows = self._connection.execute(query, (item,))
+                found += [(item, FileFacts(os.fsdecode(row[0]), *row[1:])) for row in rows]
+        return found
+
+    def vectors_of(self, ids: Sequence[int], size: int) -> Floats:
+        """Vectors float32 (n, size) of these items."""
+        query = "SELECT vector FROM item WHERE id = ?"
+        with self._reading():
+            rows = [self._connection.execute(query, (item,)).fetchone()[0] for item in ids]
+        return np.frombuffer(b"".join(rows), "<f4").reshape(len(rows), size)
+
     def vectors(self, model: str, size: int) -> tuple[NDArray[np.int64], Floats]:
         """Ids (n,), ascending, and vectors float32 (n, size) of all items that a file has.
 
