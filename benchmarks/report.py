@@ -26,6 +26,7 @@ DOCUMENTS = tuple(
         "docs/model-card.md",
         "docs/books.md",
         "docs/benchmarks.md",
+        "docs/scale.md",
         "docs/decisions/004-int8.md",
     )
 )
@@ -221,6 +222,22 @@ def library_table() -> str:
     return "\n".join(_table(["10,000 songs", "figure"], rows))
 
 
+def scale_table() -> str:
+    """How cost grows with songs and workers."""
+    figures = load("scale")["figures"]
+    rows = []
+    for row in figures["search"]:
+        in_milvus = [
+            duration(row[key]) if (key := f"Milvus Lite, {what}, s") in row else "" for what in ("put", "search")
+        ]
+        rows.append([f"{row['songs']:,}", *(duration(row[key]) for key in ("first, s", "later, s")), *in_milvus])
+    head = ["songs", "first search, here", "later ones", "put into Milvus Lite", "searched there"]
+    rates = figures["songs a second"]
+    listening = [[way, f"{rate:.1f}"] for way, rate in rates.items()]
+    song = f"songs of {figures['seconds of a song']} s a second, {figures['cores']} cores"
+    return "\n".join([*_table(head, rows), "", *_table(["listening by", song], listening)])
+
+
 def pytorch_table() -> str:
     """Full-size AudioCLIP beside PyTorch."""
     figures = load("bench_full")["figures"]
@@ -276,6 +293,7 @@ TABLES = {
     "soundtracks": soundtrack_table,
     "lettering": lettering_table,
     "library": library_table,
+    "scale": scale_table,
     "pytorch": pytorch_table,
     "int8": int8_table,
 }
