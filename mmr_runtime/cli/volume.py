@@ -7,7 +7,7 @@ import re
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import wraps
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -187,7 +187,11 @@ def composed(engine: Engine, path: Path, wishes: Wishes, place: Place) -> Iterat
     with Book.open(path) as book, Library.open(place.folders, engine, place.index) as library:
         if place.update:
             update_library(library, verbose=place.verbose)
-        filters = place.allowed.make()
+        corrections = _corrected(book, library, wishes)
+        present, absent = _present(corrections, library)
+        allowed, pinned = place.allowed.make(), {path for _, path in present.pins}
+        # What was set by hand stands, whatever else is allowed.
+        filters = allowed and (lambda track: allowed(track) or str(track.path) in pinned)
         if not library.contents(filters).tracks:
             yield None
             return
@@ -203,24 +207,34 @@ def composed(engine: Engine, path: Path, wishes: Wishes, place: Place) -> Iterat
             cache.close()
         fitted = fit(embedding, library, filters)
         names = [f"page {page + 1}, {book.pages[page].name}, {why}" for page, why in embedding.problems]
-        problems = list(dict.fromkeys([*book.notes, *names]))
-        corrections, taste = _corrected(book, library, fitted, wishes), wishes.options()
-        soundtrack = compose(book, library, fitted, taste, corrections, wishes.start)
-        _remember(library, book, soundtrack)
+        problems = list(dict.fromkeys([*book.notes, *names, *absent]))
+        soundtrack = compose(book, library, fitted, wishes.options(), present, wishes.start)
+        _remember(library, book, replace(soundtrack, corrections=corrections))
         yield Volume(book, library, fitted, soundtrack, problems)
 
 
-def _corrected(book: Book, library: Library, fitted: Fit, wishes: Wishes) -> Corrections:
-    from mmr_runtime.soundtrack import Corrections, compose, correct, revise
+def _corrected(book: Book, library: Library, wishes: Wishes) -> Corrections:
+    """What was set by hand before, and what the user adds to it now."""
+    from mmr_runtime.soundtrack import Corrections, correct, revise
 
     before = None if wishes.fresh else _recall(library, book)
     corrections = before.corrections if before else Corrections()
+    paths = [str(track.path) for track in library.tracks()]
     if wishes.edit is not None:
+        edited = _read(wishes.edit)
         # What changed is told by what was exported: the soundtrack of the last run.
-        exported = before or compose(book, library, fitted, wishes.options(), corrections)
-        corrections = revise(exported, _read(wishes.edit), fitted.paths)
-    pins = wishes.parsed_pins(len(book))
-    return correct(corrections, fitted.paths, pins=pins, bans=wishes.bans)
+        if before is None:
+            raise UsageError(f"nothing was exported of {book.title} that could be edited", "export it first, with -o")
+        corrections = revise(before, edited, paths)
+    return correct(corrections, paths, pins=wishes.parsed_pins(len(book)), bans=wishes.bans)
+
+
+def _present(corrections: Corrections, library: Library) -> tuple[Corrections, list[str]]:
+    """Corrections without pins to songs that are not there now, and what to say of those."""
+    here = {str(track.path) for track in library.tracks()}
+    pins = tuple((page, path) for page, path in corrections.pins if path in here)
+    gone = dict.fromkeys(path for _, path in corrections.pins if path not in here)
+    return replace(corrections, pins=pins), [f"{path} is pinned and not in the library now" for path in gone]
 
 
 def _recall(library: Library, book: Book) -> Soundtrack | None:

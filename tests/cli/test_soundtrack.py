@@ -81,6 +81,25 @@ def test_a_book_that_was_moved_keeps_its_corrections(
     assert parts(run(soundtrack, moved, *ARGUMENTS, "--json").stdout) == pinned
 
 
+def test_pins_stand_whatever_else_is_allowed_and_wait_for_songs_that_are_away(
+    engine: CommandEngine, run: Invoke, songs: Path, book: Path
+) -> None:
+    run(soundtrack, book, *ARGUMENTS, "--json", "--pin", "1-12=high.wav")
+    assert parts(run(soundtrack, book, *ARGUMENTS, "--json", "--max-length", "0.5").stdout) == [(0, 11, "high.wav")]
+    away = (songs / "high.wav").rename(songs.parent / "high.wav")
+    result = run(soundtrack, book, *ARGUMENTS, "--json", "-v")
+    assert "high.wav is pinned and not in the library now" in result.stderr
+    assert "high.wav" not in {name for _, _, name in parts(result.stdout)}
+    away.rename(songs / "high.wav")
+    assert parts(run(soundtrack, book, *ARGUMENTS, "--json").stdout) == [(0, 11, "high.wav")]
+
+
+def test_filters_leave_only_what_is_allowed(engine: CommandEngine, run: Invoke, songs: Path, book: Path) -> None:
+    Path("p.m3u8").write_text("songs/low.wav\n", encoding="utf-8")
+    assert parts(run(soundtrack, book, *ARGUMENTS, "--json", "--playlist", "p.m3u8").stdout) == [(0, 11, "low.wav")]
+    assert run(soundtrack, book, *ARGUMENTS, "--min-length", "99").exit_code == 1
+
+
 def test_an_edited_export_comes_back(engine: CommandEngine, run: Invoke, songs: Path, book: Path) -> None:
     result = run(soundtrack, book, *ARGUMENTS, "-o", "plan.txt")
     assert "wrote plan.txt (text)" in result.stdout
@@ -120,6 +139,7 @@ def test_one_song_for_all(engine: CommandEngine, run: Invoke, songs: Path, book:
         (("-o", "plan.xyz"), 2, "tells no form"),
         (("-o", "none/plan.txt"), 2, "cannot be written"),
         (("--edit", "gone.txt"), 3, "cannot be read"),
+        (("--edit", "gone.txt", "--fresh"), 3, "cannot be read"),
         (("--change", "2"), 2, "--change"),
     ],
 )

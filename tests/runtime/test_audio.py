@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import sys
+import time
+import tracemalloc
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +20,8 @@ from mmr_runtime import audio, decoders
 from mmr_runtime.audio import probe, quiet_start, read_windows
 from mmr_runtime.bundle import AudioSpec
 from mmr_runtime.decoders import DecodeFaultError
-from mmr_runtime.errors import AudioError, MissingFileError, UsageError
+from mmr_runtime.errors import AudioError, MissingFileError, MmrError, UsageError
+from mmr_runtime.library.tags import read_tags
 
 RATE = 22050
 SPEC = AudioSpec(sample_rate=RATE, window_samples=RATE)  # windows of one second
@@ -291,6 +295,32 @@ def test_whatever_was_damaged_the_answer_is_sound_or_an_audio_error(tmp_path: Pa
             assert np.abs(samples).max() <= 1
             outcomes.append("sound")
     assert "sound" in outcomes
+
+
+def test_two_hundred_damaged_songs_cost_little_and_raise_only_our_errors(tmp_path: Path) -> None:
+    rng, started = np.random.default_rng(11), time.perf_counter()
+    sounds = {}
+    for suffix, (options, *_) in FORMATS.items():
+        soundfile.write(tmp_path / f"a.{suffix}", chirp(2.0), RATE, **options)
+        sounds[suffix] = (tmp_path / f"a.{suffix}").read_bytes()
+    tracemalloc.start()
+    for number in range(200):
+        suffix = list(sounds)[number % len(sounds)]
+        data = np.frombuffer(sounds[suffix], np.uint8).copy()
+        places = rng.integers(0, len(data) if number % 3 else 120, 1 + number // 4)
+        data[places] = rng.integers(0, 256, len(places))
+        path = tmp_path / f"b.{suffix}"
+        path.write_bytes(data[: rng.integers(1, len(data) + 1)].tobytes())
+        with suppress(MmrError):
+            read_windows(path, windows=2, spec=SPEC)
+        with suppress(MmrError):
+            probe(path)
+        assert 0 <= quiet_start(path, 1.0) < 3
+        read_tags(path)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 100 * 2**20
+    assert time.perf_counter() - started < 60
 
 
 # -- places that cannot be decoded -------------------------------------------------------------------------------------
