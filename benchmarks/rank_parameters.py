@@ -7,6 +7,7 @@ Songs: held-out excerpts with an intended mood. The development titles and songs
 from __future__ import annotations
 
 import itertools
+from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -38,11 +39,27 @@ def main(data: Path, model: str) -> None:
         shares = intended / intended.sum(axis=1, keepdims=True)
         grid = itertools.product((0.0, 0.3, 0.6), (0.5, 1.0, 2.0), (0.0, 0.5, 1.0))
         rows = [_measure(engine, pages, songs, grades, shares, *values) for values in grid]
+        about = [_about(engine, data, pages, weight) for weight in (0.0, 0.1, 0.2, 0.3, 0.5)]
     rows.sort(key=lambda r: -r["P@5"])
-    path = store("rank_parameters", {"model": engine.model_id, "pages": len(grades), "songs": len(clips), "grid": rows})
+    counts = {"pages": len(grades), "songs": len(clips)}
+    path = store("rank_parameters", {"model": engine.model_id, **counts, "grid": rows, "about": about})
     for row in rows:
         click.echo("  ".join(f"{k} {v:.3f}" if isinstance(v, float) else f"{k} {v}" for k, v in row.items()))
     click.echo(f"stored {path}", err=True)
+
+
+def _about(engine: Engine, data: Path, vectors: Any, weight: float) -> dict[str, float]:
+    """Moods of pages, each within its title, with the commonest genre of the title as what the book is about."""
+    pages = [p for p in read_pages(data) if p.manga]
+    grades, titles = grades_of(pages), np.array([p.group for p in pages])
+    scores = np.empty_like(grades)
+    for title in np.unique(titles):
+        rows = np.flatnonzero(titles == title)
+        genre = Counter(pages[row].genre for row in rows).most_common(1)[0][0]
+        about = engine.embed_texts([genre])
+        scores[rows] = page_moods(engine, vectors[rows], about=about, neighbour_weight=0, about_weight=weight)
+    auc = float(np.nanmean(metrics.mood_aucs(grades, scores)))
+    return {"weight": weight, "gain": metrics.gain(grades, scores), "auc": auc}
 
 
 def _measure(

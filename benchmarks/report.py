@@ -28,6 +28,7 @@ DOCUMENTS = tuple(
         "docs/benchmarks.md",
         "docs/scale.md",
         "docs/decisions/004-int8.md",
+        "docs/decisions/006-books.md",
     )
 )
 
@@ -238,6 +239,23 @@ def scale_table() -> str:
     return "\n".join([*_table(head, rows), "", *_table(["listening by", song], listening)])
 
 
+def about_table() -> str:
+    """What the genre of a book does to the moods of its pages."""
+    rows = [
+        [f"{r['weight']:.1f}", f"{r['gain']:.2f}", f"{r['auc']:.3f}"]
+        for r in load("rank_parameters")["figures"]["about"]
+    ]
+    return "\n".join(_table(["weight", "gain", "AUC"], rows))
+
+
+def loudness_table() -> str:
+    """How far the kept loudness is from the whole song's."""
+    figures = load("loudness")["figures"]
+    keys = ("median error, dB", "median absolute error, dB", "95 % below, dB")
+    rows = [[name, *(f"{figures[name][key]:.1f}" for key in keys)] for name in ("2 windows", "8 windows")]
+    return "\n".join(_table([f"heard of 45 s, {figures['songs']} songs", *keys], rows))
+
+
 def pytorch_table() -> str:
     """Full-size AudioCLIP beside PyTorch."""
     figures = load("bench_full")["figures"]
@@ -294,6 +312,8 @@ TABLES = {
     "lettering": lettering_table,
     "library": library_table,
     "scale": scale_table,
+    "about": about_table,
+    "loudness": loudness_table,
     "pytorch": pytorch_table,
     "int8": int8_table,
 }

@@ -17,7 +17,7 @@ from mmr_runtime.books.cache import VectorCache, content_key
 from mmr_runtime.engine import unit_rows
 from mmr_runtime.errors import CancelledError, InputError
 from mmr_runtime.image import load_image
-from mmr_runtime.limits import MAX_STRIP_RATIO
+from mmr_runtime.limits import MAX_STRIP_RATIO, MAX_TEXT_CHARS
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -37,12 +37,14 @@ class BookEmbedding:
         pages: float32 (n, d), unit rows; zeros for a page that is not seen.
         seen: bool (n,): the page was read, and is no advertisement.
         dialogue: for each page the vectors (t, d) of its lines, or None where nothing is spoken.
+        about: float32 (a, d), genres and summary as the book states them; a is 0 where it does not.
         problems: (page from 0, reason) of those that could not be read.
     """
 
     pages: Floats
     seen: NDArray[np.bool_]
     dialogue: list[Floats | None]
+    about: Floats
     problems: list[tuple[int, str]]
 
 
@@ -95,7 +97,9 @@ def embed_book(
             spoken[number] = _lines(lines[number], engine, cache)
     if progress:
         progress(count, count)
-    return BookEmbedding(pages, seen, spoken, problems)
+    about = [text[:MAX_TEXT_CHARS] for text in book.info.about]
+    told = _lines(about, engine, cache) if about else np.zeros((0, size), np.float32)
+    return BookEmbedding(pages, seen, spoken, told, problems)
 
 
 def _lettering(

@@ -26,6 +26,9 @@ if TYPE_CHECKING:
 Floats = NDArray[np.float64]
 DIALOGUE_WEIGHT = 1.0
 """Of spoken lines against the drawing, on a page that has some."""
+ABOUT_WEIGHT = 0.2
+"""Of what the book says that it is about, on every page; chosen on held-out training titles and their commonest genre
+(docs/decisions/006-books.md)."""
 NEIGHBOUR_WEIGHT = 0.5
 """Of the page before and of the page after, against the page."""
 
@@ -36,7 +39,9 @@ def page_moods(
     dialogue: Sequence[Vectors | None] | None = None,
     *,
     others: Vectors | None = None,
+    about: Vectors | None = None,
     neighbour_weight: float = NEIGHBOUR_WEIGHT,
+    about_weight: float = ABOUT_WEIGHT,
 ) -> Floats:
     """Mood scores of a book's pages, standardised over the pages at hand.
 
@@ -46,7 +51,9 @@ def page_moods(
         dialogue: for each page the vectors (t, d) of its lines, or None where nothing is spoken.
         others: float32 (k, d), pages of other books that the reader has: against them a book that is sad throughout
             still reads as sad.
+        about: float32 (a, d), genres and summary of the book: a horror comic is scarier than its drawing says.
         neighbour_weight: 0 reads every page alone.
+        about_weight: 0 leaves out what the book is about.
 
     Returns:
         float64 (n, 7).
@@ -64,7 +71,16 @@ def page_moods(
     if said:
         read = [engine.mood_scores(lines, "dialogue").mean(axis=0) for lines in said.values()]
         scores[list(said)] += DIALOGUE_WEIGHT * standardise(np.stack(read).astype(np.float64))
+    if about is not None and len(about) and "genre" in engine.bundle.manifest.labels:
+        scores += about_weight * _against_genres(engine, about)
     return _with_neighbours(scores, neighbour_weight)
+
+
+def _against_genres(engine: Engine, about: Vectors) -> Floats:
+    """Mood scores (7,) of texts about a book, beside those of the genres that there are."""
+    genres = engine.mood_scores(engine.label_vectors("genre"), "text").astype(np.float64)
+    own = engine.mood_scores(about, "text").astype(np.float64).mean(axis=0)
+    return np.asarray((own - genres.mean(axis=0)) / (genres.std(axis=0) + 1e-6))
 
 
 def affinities(

@@ -61,7 +61,7 @@ def fit(embedding: BookEmbedding, library: Library, filters: Callable[[Track], b
     count, moods = len(embedding.pages), engine.mood_scores(embedding.pages[:0], "image").shape[1]
     affinity, scores = np.zeros((count, len(songs.tracks))), np.zeros((count, moods))
     pages = embedding.pages[seen]
-    scores[seen] = page_moods(engine, pages, [embedding.dialogue[page] for page in seen])
+    scores[seen] = page_moods(engine, pages, [embedding.dialogue[page] for page in seen], about=embedding.about)
     affinity[seen] = affinities(engine, pages, scores[seen], songs.vectors)
     shares = engine.mood_shares(scores.astype(np.float32)).astype(np.float64)
     return Fit(songs, embedding.pages, affinity, scores, shares)

@@ -28,8 +28,12 @@ def engine(form: Any = "text") -> Engine:
         "calibration_image": plain,
         "calibration_audio": plain,
         "calibration_dialogue": plain,
+        "calibration_text": plain,
+        "genre": np.stack([*prompts, -prompts[0]]),
     }
-    manifest = SimpleNamespace(logit_scales={"audio_image": 10.0}, labels={"mood": None}, rank=RankSpec(form=form))
+    manifest = SimpleNamespace(
+        logit_scales={"audio_image": 10.0}, labels={"mood": None, "genre": None}, rank=RankSpec(form=form)
+    )
     bundle: Any = SimpleNamespace(manifest=manifest, labels=lambda: labels)
     return Engine(bundle, device="cpu", precision="auto", threads=1)
 
@@ -121,3 +125,14 @@ def test_a_book_without_pages_has_no_moods() -> None:
 def test_dialogues_must_fit_the_pages() -> None:
     with pytest.raises(UsageError, match="2 dialogues do not fit 3 pages"):
         page_moods(engine(), rows(0, 3), [None, None])
+
+
+def test_what_a_book_is_about_moves_every_page_alike() -> None:
+    pages = rows(3, 9)
+    plain = page_moods(engine(), pages)
+    scary = page_moods(engine(), pages, about=np.concatenate([axis(6), axis(6)]))
+    moved = scary - plain
+    np.testing.assert_allclose(moved, np.tile(moved[0], (9, 1)), atol=1e-9)
+    assert moved[0].argmax() == 6
+    np.testing.assert_array_equal(page_moods(engine(), pages, about=axis(6)[:0]), plain)
+    np.testing.assert_array_equal(page_moods(engine(), pages, about=axis(6), about_weight=0), plain)

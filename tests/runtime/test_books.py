@@ -462,6 +462,14 @@ def test_a_book_is_embedded_once(tmp_path: Path) -> None:
         np.testing.assert_array_equal(embed_book(book, engine).pages, found.pages)
 
 
+def test_what_a_book_is_about_is_embedded(tmp_path: Path) -> None:
+    files = {**PAGES, "ComicInfo.xml": INFO.encode()}
+    with Book.open(write_zip(tmp_path / "a.cbz", files)) as book:
+        assert embed_book(book, FakeEngine()).about.shape == (2, 16)
+    with Book.open(write_zip(tmp_path / "b.cbz", PAGES)) as book:
+        assert embed_book(book, FakeEngine()).about.shape == (0, 16)
+
+
 def test_broken_pages_and_advertisements_are_not_seen(tmp_path: Path) -> None:
     info = b'<ComicInfo><Pages><Page Image="2" Type="Advertisement"/></Pages></ComicInfo>'
     files = {"1.png": png(5), "2.png": b"no image", "3.png": png(9), "4.jxl": b"x", "ComicInfo.xml": info}
