@@ -11,13 +11,13 @@ from __future__ import annotations
 import csv
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import click
 import numpy as np
-from host import store
+from host import ranking, store
 from numpy.typing import NDArray
 
 from mmr_export.data.collection import Clip, Page, Text, grades_of, read_clips, read_pages, read_texts, read_titles
@@ -67,9 +67,10 @@ class Titles:
     def affinities(self, engine: Engine, moods: Floats, songs: Songs, neighbours: bool) -> Floats:
         """How well each song fits each page, (n, m), each title a book."""
         scores, weight = np.empty((len(self.pages), len(songs.names))), NEIGHBOUR_WEIGHT if neighbours else 0.0
+        ranker = Ranker(engine, songs.vectors, "audio")
         for title in np.unique(self.names):
             rows = np.flatnonzero(self.names == title)
-            scores[rows] = affinities(engine, self.vectors[rows], moods[rows], songs.vectors, weight)
+            scores[rows] = affinities(ranker, self.vectors[rows], moods[rows], neighbour_weight=weight)
         return scores
 
     def readings(self, engine: Engine) -> dict[str, Floats]:
@@ -244,14 +245,16 @@ def _choices(engine: Engine, titles: Titles, songs: Songs, readings: dict[str, F
     """Scores (pages, songs) of every reading; one page alone as `mmr-infer` ranks it; and what correction changes."""
     ranker = Ranker(engine, songs.vectors, "audio")
     alone = np.stack([ranker.scores(Query("image", v[None])) for v in titles.vectors])
-    choices = {kind: titles.affinities(engine, moods, songs, "neighbours" in kind) for kind, moods in readings.items()}
+    choices = {
+        kind: titles.affinities(engine, moods, songs, "neighbours" in kind)
+        for kind, moods in readings.items()
+        if kind != "one page alone"
+    }
     moods = readings["with dialogue and neighbours"]
     shares = engine.mood_shares(moods.astype(np.float32))
     plain = shares @ engine.moods(songs.vectors, "audio").T
-    manifest = engine.bundle.manifest
-    engine.bundle.manifest = replace(manifest, rank=replace(manifest.rank, hub_correction=0.0))
-    compared = titles.affinities(engine, moods, songs, neighbours=True)
-    engine.bundle.manifest = manifest
+    with ranking(engine, hub_correction=0.0):
+        compared = titles.affinities(engine, moods, songs, neighbours=True)
     return {
         **choices,
         "one page alone": alone.astype(np.float64),
@@ -288,8 +291,7 @@ def _choice_figures(grades: Floats, songs: Songs, scores: Floats) -> dict[str, A
 def _transposed(grades: Floats, songs: Songs, scores: Floats) -> dict[str, Any]:
     """Pages for a song: a page is relevant when its highest mood is one of the song's."""
     clear = grades.max(axis=1) >= 2
-    top_moods = grades == grades.max(axis=1, keepdims=True)
-    relevant = ((songs.shares > 0).astype(float) @ top_moods.T > 0) & clear
+    relevant = metrics.relevant(grades, songs.shares).T & clear
     ranked = np.argsort(-scores, axis=1, kind="stable")[:, :5]
     hits = np.take_along_axis(relevant, ranked, axis=1).mean(axis=1)
     return {

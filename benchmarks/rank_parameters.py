@@ -8,18 +8,17 @@ from __future__ import annotations
 
 import itertools
 from collections import Counter
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import click
 import numpy as np
-from host import store
+from host import ranking, store
 
 from mmr_export.data.collection import grades_of, read_clips, read_pages
 from mmr_export.evaluate import metrics
 from mmr_runtime import Engine
-from mmr_runtime.rank import top
+from mmr_runtime.rank import Ranker, top
 from mmr_runtime.soundtrack.affinity import affinities, page_moods
 
 
@@ -65,15 +64,12 @@ def _about(engine: Engine, data: Path, vectors: Any, weight: float) -> dict[str,
 def _measure(
     engine: Engine, pages: Any, songs: Any, grades: Any, shares: Any, direct: float, temperature: float, hubs: float
 ) -> dict[str, Any]:
-    manifest = engine.bundle.manifest
-    spec = replace(manifest.rank, form="blend", direct_weight=direct, temperature=temperature, hub_correction=hubs)
-    engine.bundle.manifest = replace(manifest, rank=spec)
     names = [f"{i:04d}" for i in range(len(songs))]
-    # The pages stand in no order: each is read within all of them, without neighbours.
-    moods = page_moods(engine, pages, neighbour_weight=0)
-    scores = affinities(engine, pages, moods, songs, neighbour_weight=0)
+    with ranking(engine, form="blend", direct_weight=direct, temperature=temperature, hub_correction=hubs):
+        # The pages stand in no order: each is read within all of them, without neighbours.
+        moods = page_moods(engine, pages, neighbour_weight=0)
+        scores = affinities(Ranker(engine, songs, "audio"), pages, moods, neighbour_weight=0)
     ranked = np.stack([top(row, names, len(names)) for row in scores])
-    engine.bundle.manifest = manifest
     precision, chance = metrics.precision_at(grades, shares, ranked)
     return {
         "direct_weight": direct,

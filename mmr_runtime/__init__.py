@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from mmr_runtime.books import Book
+    from mmr_runtime.companion import Decision, Session
     from mmr_runtime.engine import Engine, SongEmbedding
     from mmr_runtime.errors import (
         AudioError,
@@ -36,6 +37,8 @@ _HOME = {
     "SongEmbedding": "engine",
     "Query": "rank",
     "Book": "books",
+    "Decision": "companion",
+    "Session": "companion",
     "Corrections": "soundtrack",
     "Follower": "soundtrack",
     "Options": "soundtrack",
@@ -70,6 +73,7 @@ __all__ = [
     "BundleError",
     "CheckpointError",
     "Corrections",
+    "Decision",
     "DeviceError",
     "Engine",
     "ExportError",
@@ -83,6 +87,7 @@ __all__ = [
     "MmrError",
     "Options",
     "Query",
+    "Session",
     "SongEmbedding",
     "Soundtrack",
     "TextError",

@@ -71,6 +71,11 @@ class Ranker:
         self._scores: Floats | None = None
         self._hubs: dict[tuple[str, str], tuple[Floats, Floats]] = {}
 
+    @property
+    def engine(self) -> Engine:
+        """What reads moods."""
+        return self._engine
+
     def scores(self, query: Query) -> Floats:
         """One score an item, float32 (n,); higher is better."""
         if not len(self._items):

@@ -10,13 +10,15 @@ import re
 import sys
 import threading
 from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
-from mmr_runtime.errors import BundleError, DeviceError
+from mmr_runtime.errors import BundleError, CancelledError, DeviceError
 from mmr_runtime.onnx_product import INPUT, OUTPUT, product_graph
 from mmr_runtime.prepared import PreparedGraph
 
@@ -134,6 +136,66 @@ def resolve_device(device: Device) -> Literal["cpu", "cuda"]:
     return "cuda" if has_cuda else "cpu"
 
 
+class Stop:
+    """Lets another thread end what runs under it: `with stop.governing(): engine.embed_images(...)`.
+
+    A graph that runs ends between two of its nodes (`RunOptions.terminate`), and what would follow does not begin.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._asked = False
+        self._options: Any = None
+
+    @property
+    def asked(self) -> bool:
+        """Whether the end was asked for."""
+        return self._asked
+
+    def ask(self) -> None:
+        """End what runs, from any thread; for good."""
+        with self._lock:
+            self._asked = True
+            if self._options is not None:
+                self._options.terminate = True
+
+    @contextmanager
+    def governing(self) -> Iterator[None]:
+        """What this thread runs inside can be ended."""
+        _governed.stop = self
+        try:
+            yield
+        finally:
+            _governed.stop = None
+
+    def run(self, session: Any, outputs: list[str], feeds: dict[str, Any]) -> Any:
+        """Run a graph.
+
+        Raises:
+            CancelledError: the end was asked for.
+        """
+        with self._lock:
+            if self._asked:
+                raise _ended()
+            self._options = load_onnxruntime().RunOptions()
+        try:
+            return session.run(outputs, feeds, self._options)
+        except Exception as error:
+            if self._asked:
+                raise _ended() from error
+            raise
+        finally:
+            with self._lock:
+                self._options = None
+
+
+def _ended() -> CancelledError:
+    return CancelledError("the work was not wanted any more")
+
+
+_governed = threading.local()
+
+
 class Session:
     """One ONNX graph with one input and one output, ready to run; may be shared by threads.
 
@@ -199,13 +261,19 @@ class Session:
             DeviceError: the GPU fails, for want of memory for example.
         """
         if self._device == "cpu":
-            parts = [self._session.run([self.output], {self.input: rows[i : i + 1]})[0] for i in range(len(rows))]
+            parts = [self._run_row(rows[i : i + 1]) for i in range(len(rows))]
             return cast("NDArray[np.float32]", np.concatenate(parts))
         left = len(rows) % self.batch
         whole = len(rows) - left if left <= _FEW else len(rows)
         parts = [self._run_batch(rows[i : min(i + self.batch, whole)]) for i in range(0, whole, self.batch)]
         parts += [self._run_on_gpu(self._session, rows[i : i + 1]) for i in range(whole, len(rows))]
         return np.concatenate(parts)
+
+    def _run_row(self, row: NDArray[Any]) -> NDArray[np.float32]:
+        stop: Stop | None = getattr(_governed, "stop", None)
+        outputs, feeds = [self.output], {self.input: row}
+        found = self._session.run(outputs, feeds) if stop is None else stop.run(self._session, outputs, feeds)
+        return cast("NDArray[np.float32]", found[0])
 
     def _run_batch(self, rows: NDArray[Any]) -> NDArray[np.float32]:
         """Run at most one batch by the twin."""

@@ -85,7 +85,7 @@ def embed_book(
         if page.is_seen:
             try:
                 image = book.image(number)
-                pages[number] = _page(image, engine, cache)
+                pages[number] = embed_page(image, engine, cache)
                 seen[number] = True
                 if read and not lines:
                     spoken[number] = _lettering(image, engine, cache, read)
@@ -94,11 +94,11 @@ def embed_book(
         elif page.problem:
             problems.append((number, page.problem))
         if number in lines:
-            spoken[number] = _lines(lines[number], engine, cache)
+            spoken[number] = embed_lines(lines[number], engine, cache)
     if progress:
         progress(count, count)
     about = [text[:MAX_TEXT_CHARS] for text in book.info.about]
-    told = _lines(about, engine, cache) if about else np.zeros((0, size), np.float32)
+    told = embed_lines(about, engine, cache) if about else np.zeros((0, size), np.float32)
     return BookEmbedding(pages, seen, spoken, told, problems)
 
 
@@ -117,7 +117,13 @@ def _content(image: bytes | Image) -> bytes:
     return image if isinstance(image, bytes) else image.tobytes()
 
 
-def _page(image: bytes | Image, engine: Engine, cache: VectorCache | None) -> Floats:
+def embed_page(image: bytes | Image, engine: Engine, cache: VectorCache | None) -> Floats:
+    """A page, as `Book.image` gives it, as a unit vector (d,).
+
+    Raises:
+        ImageError: it cannot be read.
+    """
+
     def embed() -> Floats:
         loaded = load_image(image, engine.bundle.manifest.image)
         pieces = tiles(loaded)
@@ -130,7 +136,8 @@ def _page(image: bytes | Image, engine: Engine, cache: VectorCache | None) -> Fl
     return vectors
 
 
-def _lines(lines: list[str], engine: Engine, cache: VectorCache | None) -> Floats:
+def embed_lines(lines: list[str], engine: Engine, cache: VectorCache | None) -> Floats:
+    """Texts that belong together as unit rows (t, d)."""
     return _kept(engine, cache, "lines", json.dumps(lines).encode(), lambda: engine.embed_texts(lines))
 
 

@@ -183,6 +183,7 @@ def composed(engine: Engine, path: Path, wishes: Wishes, place: Place) -> Iterat
     from mmr_runtime.books.ocr import Lettering
     from mmr_runtime.library import Library, Progress
     from mmr_runtime.soundtrack import compose, fit
+    from mmr_runtime.soundtrack.memory import remember_corrections, remember_soundtrack
 
     with Book.open(path) as book, Library.open(place.folders, engine, place.index) as library:
         if place.update:
@@ -209,23 +210,28 @@ def composed(engine: Engine, path: Path, wishes: Wishes, place: Place) -> Iterat
         names = [f"page {page + 1}, {book.pages[page].name}, {why}" for page, why in embedding.problems]
         problems = list(dict.fromkeys([*book.notes, *names, *absent]))
         soundtrack = compose(book, library, fitted, wishes.options(), present, wishes.start)
-        _remember(library, book, replace(soundtrack, corrections=corrections))
+        try:
+            remember_corrections(library, book, corrections)
+            remember_soundtrack(library, book, replace(soundtrack, corrections=corrections))
+        except LibraryError as error:
+            click.echo(f"note: what was set by hand is not kept: {one_line(error.message)}", err=True)
         yield Volume(book, library, fitted, soundtrack, problems)
 
 
 def _corrected(book: Book, library: Library, wishes: Wishes) -> Corrections:
     """What was set by hand before, and what the user adds to it now."""
     from mmr_runtime.soundtrack import Corrections, correct, revise
+    from mmr_runtime.soundtrack.memory import recall_corrections, recall_soundtrack
 
-    before = None if wishes.fresh else _recall(library, book)
-    corrections = before.corrections if before else Corrections()
+    corrections = Corrections() if wishes.fresh else recall_corrections(library, book)
     paths = [str(track.path) for track in library.tracks()]
     if wishes.edit is not None:
         edited = _read(wishes.edit)
         # What changed is told by what was exported: the soundtrack of the last run.
-        if before is None:
+        exported = recall_soundtrack(library, book)
+        if exported is None:
             raise UsageError(f"nothing was exported of {book.title} that could be edited", "export it first, with -o")
-        corrections = revise(before, edited, paths)
+        corrections = revise(exported, edited, paths)
     return correct(corrections, paths, pins=wishes.parsed_pins(len(book)), bans=wishes.bans)
 
 
@@ -235,28 +241,6 @@ def _present(corrections: Corrections, library: Library) -> tuple[Corrections, l
     pins = tuple((page, path) for page, path in corrections.pins if path in here)
     gone = dict.fromkeys(path for _, path in corrections.pins if path not in here)
     return replace(corrections, pins=pins), [f"{path} is pinned and not in the library now" for path in gone]
-
-
-def _recall(library: Library, book: Book) -> Soundtrack | None:
-    from mmr_runtime.soundtrack import from_json
-
-    text = library.recall(f"soundtrack {book.key}")
-    if text is None:
-        return None
-    try:
-        return from_json(text)
-    except InputError as error:
-        click.echo(f"note: what was set by hand for this book cannot be read: {one_line(error.message)}", err=True)
-        return None
-
-
-def _remember(library: Library, book: Book, soundtrack: Soundtrack) -> None:
-    from mmr_runtime.soundtrack import to_json
-
-    try:
-        library.remember(f"soundtrack {book.key}", to_json(soundtrack).decode())
-    except LibraryError as error:
-        click.echo(f"note: what was set by hand is not kept: {one_line(error.message)}", err=True)
 
 
 def _read(path: Path) -> bytes:

@@ -84,20 +84,27 @@ def _against_genres(engine: Engine, about: Vectors) -> Floats:
 
 
 def affinities(
-    engine: Engine, pages: Vectors, moods: Floats, songs: Vectors, neighbour_weight: float = NEIGHBOUR_WEIGHT
+    ranker: Ranker,
+    pages: Vectors,
+    moods: Floats,
+    *,
+    neighbour_weight: float = NEIGHBOUR_WEIGHT,
+    rows: Sequence[int] | None = None,
 ) -> Floats:
     """How well each song fits each page, float64 (pages, songs); see `Ranker.affinities`.
 
     Args:
-        engine: reads moods from vectors.
+        ranker: of the songs of a whole library, since they are compared with each other.
         pages: float32 (n, d), unit rows, in reading order.
         moods: (n, 7) of `page_moods`.
-        songs: float32 (m, d), unit rows: a whole library, since its songs are compared with each other.
         neighbour_weight: as for the moods.
+        rows: pages that are wanted; None: all.
     """
-    shares = engine.mood_shares(moods.astype(np.float32))
+    shares = ranker.engine.mood_shares(moods.astype(np.float32))
     around = unit_rows(_with_neighbours(pages.astype(np.float64), neighbour_weight).astype(np.float32))
-    return Ranker(engine, songs, "audio").affinities(around, shares, "image").astype(np.float64)
+    if rows is not None:
+        shares, around = shares[rows], around[rows]
+    return ranker.affinities(around, shares, "image").astype(np.float64)
 
 
 def _with_neighbours(rows: Floats, weight: float) -> Floats:

@@ -62,7 +62,7 @@ def fit(embedding: BookEmbedding, library: Library, filters: Callable[[Track], b
     affinity, scores = np.zeros((count, len(songs.tracks))), np.zeros((count, moods))
     pages = embedding.pages[seen]
     scores[seen] = page_moods(engine, pages, [embedding.dialogue[page] for page in seen], about=embedding.about)
-    affinity[seen] = affinities(engine, pages, scores[seen], songs.vectors)
+    affinity[seen] = affinities(Ranker(engine, songs.vectors, "audio"), pages, scores[seen])
     shares = engine.mood_shares(scores.astype(np.float32)).astype(np.float64)
     return Fit(songs, embedding.pages, affinity, scores, shares)
 

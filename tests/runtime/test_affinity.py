@@ -12,7 +12,7 @@ from mmr_runtime.bundle import RankSpec
 from mmr_runtime.engine import Engine, unit_rows
 from mmr_runtime.errors import UsageError
 from mmr_runtime.moods import MOODS
-from mmr_runtime.rank import standardise
+from mmr_runtime.rank import Ranker, standardise
 from mmr_runtime.soundtrack.affinity import affinities, page_moods
 
 SIZE = 12
@@ -104,7 +104,7 @@ def test_neighbours_weigh_half() -> None:
 def test_songs_are_compared_with_each_other() -> None:
     """In a library that is sad throughout, the song that is least so fits a happy page best."""
     songs = unit_rows(np.concatenate([axis(2) + 0.1 * axis(i) for i in (0, 1, 5)]))
-    fit = affinities(engine("text"), rows(6, 2), 3 * np.eye(7)[[0, 1]], songs)
+    fit = affinities(Ranker(engine("text"), songs, "audio"), rows(6, 2), 3 * np.eye(7)[[0, 1]])
     assert fit.shape == (2, 3)
     assert fit.argmax(axis=1).tolist() == [0, 1]
 
@@ -112,8 +112,8 @@ def test_songs_are_compared_with_each_other() -> None:
 def test_the_direct_part_takes_neighbours_in() -> None:
     pages = np.concatenate([axis(8), axis(9), axis(10)])
     songs = np.concatenate([axis(9), axis(10)])
-    alone = affinities(engine("direct"), pages, np.zeros((3, 7)), songs, neighbour_weight=0)
-    together = affinities(engine("direct"), pages, np.zeros((3, 7)), songs)
+    alone = affinities(Ranker(engine("direct"), songs, "audio"), pages, np.zeros((3, 7)), neighbour_weight=0)
+    together = affinities(Ranker(engine("direct"), songs, "audio"), pages, np.zeros((3, 7)))
     assert alone[1].tolist() == [10, 0]
     assert together[1, 0] > together[1, 1] > 0
 

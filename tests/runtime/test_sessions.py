@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import sys
 import threading
+import time
 import types
 from collections.abc import Callable
 from pathlib import Path
@@ -20,9 +21,9 @@ from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
 from mmr_runtime import sessions
-from mmr_runtime.errors import BundleError, DeviceError
+from mmr_runtime.errors import BundleError, CancelledError, DeviceError
 from mmr_runtime.prepared import GRAPH, cache_folder
-from mmr_runtime.sessions import Session, allowed_cores, default_threads, load_onnxruntime, resolve_device
+from mmr_runtime.sessions import Session, Stop, allowed_cores, default_threads, load_onnxruntime, resolve_device
 
 ROOT = Path(__file__).resolve().parents[2]
 SIZE = 6  # of the embedding
@@ -96,6 +97,41 @@ def test_eight_threads_agree_with_one(graph: Path, sha256: str, rows: NDArray[np
         worker.join()
     assert len(got) == 160
     assert all(np.array_equal(result, expected) for result in got)
+
+
+@pytest.fixture(scope="module")
+def slow(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A graph of a thousand products, which takes seconds."""
+    size, count = 700, 1000
+    weight = numpy_helper.from_array(np.eye(size, dtype=np.float32), "w")
+    nodes = [helper.make_node("MatMul", [f"v{i}", "w"], [f"v{i + 1}"]) for i in range(count)]
+    ends = [helper.make_tensor_value_info(name, TensorProto.FLOAT, (1, size, size)) for name in ("v0", f"v{count}")]
+    made = helper.make_model(
+        helper.make_graph(nodes, "slow", ends[:1], ends[1:], [weight]),
+        opset_imports=[helper.make_opsetid("", 18)],
+        ir_version=9,
+    )
+    path = tmp_path_factory.mktemp("slow") / "slow.onnx"
+    onnx.save(made, path)
+    return path
+
+
+def test_a_run_can_be_ended_from_another_thread_and_the_session_goes_on(slow: Path) -> None:
+    session, stop = Session(slow), Stop()
+    ones = np.ones((1, 700, 700), np.float32)
+    timer = threading.Timer(0.1, stop.ask)
+    started = time.perf_counter()
+    timer.start()
+    with stop.governing(), pytest.raises(CancelledError):
+        session.run(ones)
+    ended = time.perf_counter() - started
+    timer.join()
+    with stop.governing(), pytest.raises(CancelledError):  # for good
+        session.run(ones)
+    started = time.perf_counter()
+    with Stop().governing():
+        np.testing.assert_allclose(session.run(ones), ones)
+    assert ended < (time.perf_counter() - started) / 2
 
 
 def test_sessions_may_be_made_by_many_threads(graph: Path, sha256: str, rows: NDArray[np.float32]) -> None:

@@ -89,9 +89,14 @@ def precision_at(pages: Floats, songs: Floats, ranked: NDArray[np.int64], k: int
         k: how many count.
     """
     judged = pages.max(axis=1) >= 2
+    fits = relevant(pages, songs)[judged]
+    return float(np.take_along_axis(fits, ranked[judged][:, :k], axis=1).mean()), float(fits.mean())
+
+
+def relevant(pages: Floats, songs: Floats) -> NDArray[np.bool_]:
+    """Whether one of a song's moods is the page's highest, bool (n, m); pages (n, 7) grades, songs (m, 7) shares."""
     top = (pages == pages.max(axis=1, keepdims=True)).astype(float)
-    relevant = (top @ (songs > 0).T)[judged] > 0
-    return float(np.take_along_axis(relevant, ranked[judged][:, :k], axis=1).mean()), float(relevant.mean())
+    return np.asarray(top @ (songs > 0).T > 0)
 
 
 def interval(statistic: Callable[[NDArray[np.int64]], float], n: int, rounds: int = 1000) -> tuple[float, float]:
