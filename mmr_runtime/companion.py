@@ -170,6 +170,10 @@ class Session:
 
         return self._worker.put(work, "prefetch")
 
+    def cancel(self, future: Future[Any]) -> None:
+        """End this work, whether it waits or runs; its future is cancelled or holds a CancelledError."""
+        self._worker.cancel(future)
+
     # -- what the reader says ----------------------------------------------------------------------------------------
 
     def never(self, track: Track) -> Future[Decision]:
@@ -179,6 +183,10 @@ class Session:
             number = self._number(track)
             self._library.ban(track.path)
             self._bans.add(number)
+            left = tuple(pin for pin in self._corrections.pins if pin[1] != str(track.path))
+            if self._book is not None and left != self._corrections.pins:
+                self._corrections = replace(self._corrections, pins=left)
+                remember_corrections(self._library, self._book, self._corrections)
             if self._playing == number:  # what played there is forgotten, so that the page is decided anew
                 page, self._reading = self._reading.page, Reading()
                 return self._turn(page or 0, self._clock(), stop)
@@ -342,7 +350,7 @@ class _Worker:
         self._idle, self._idle_seconds = idle, idle_seconds
         self._wake = threading.Condition()
         self._tasks: dict[str, list[tuple[Callable[[Stop], Any], Future[Any], Stop]]] = {k: [] for k in self._ORDER}
-        self._running: tuple[str, Stop] | None = None
+        self._running: tuple[str, Stop, Future[Any]] | None = None
         self._closed = False
         self._thread = threading.Thread(target=self._work, name="mmr", daemon=True)
         self._thread.start()
@@ -365,6 +373,13 @@ class _Worker:
         for old in replaced:
             old.cancel()
         return future
+
+    def cancel(self, future: Future[Any]) -> None:
+        """End one task."""
+        with self._wake:
+            if self._running and self._running[2] is future:
+                self._running[1].ask()
+        future.cancel()
 
     def close(self) -> None:
         """Cancel what waits, end what runs."""
@@ -393,7 +408,7 @@ class _Worker:
                     return
                 assert kind is not None
                 work, future, stop = self._tasks[kind].pop(0)
-                self._running = kind, stop
+                self._running = kind, stop, future
             unloaded = False
             self._do(work, future, stop)
             with self._wake:

@@ -51,6 +51,9 @@ MAX_UNSTATED_MP3_BYTES = 512 * 2**20
 MAX_TAG_CHARS = 300
 """Characters of a title, artist or album that are kept."""
 
+MAX_LINE_BYTES = 384 * 2**20
+"""Bytes of one line of the protocol: an image of the largest size in base64, and some more."""
+
 MAX_PLAYLIST_BYTES = 32 * 2**20
 """Bytes of a playlist."""
 

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import hashlib
+import io
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -59,7 +60,8 @@ class FakeEngine:
         for source in images:
             self.embedded.append(Path(source).name if isinstance(source, str | Path) else "image")
             try:
-                image = source if isinstance(source, Image.Image) else Image.open(source)
+                opened = io.BytesIO(source) if isinstance(source, bytes) else source
+                image = source if isinstance(source, Image.Image) else Image.open(opened)
                 pixels = np.asarray(image.convert("L").resize((4, 4)), np.float32)
             except (OSError, UnidentifiedImageError) as error:
                 raise ImageError(f"{source} is not an image", "leave it out") from error

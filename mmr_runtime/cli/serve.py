@@ -1,0 +1,39 @@
+"""`mmr serve`: a side process for programs in other languages."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+import click
+
+from mmr_runtime.cli import options
+from mmr_runtime.cli.errors import Command
+from mmr_runtime.errors import UsageError
+
+
+@click.command("serve", cls=Command, context_settings=options.CONTEXT, short_help="Serve another program.")
+@click.option("--stdio", is_flag=True, help="One JSON object a line on stdin and stdout.")
+@options.library_option
+@options.index_option
+@options.engine_options
+@options.debug_option
+def serve(stdio: bool, folders: tuple[Path, ...], index: Path | None, choice: options.EngineChoice) -> None:
+    """Example: mmr serve --stdio --library ~/Music
+
+    Answer requests of another program until it closes stdin; docs/protocol.md says which there are. Whatever is printed
+    by accident goes to stderr: stdout belongs to the protocol.
+    """  # noqa: D415 (an example comes first)
+    if not stdio:
+        raise UsageError("there is no way to talk", "mmr serve --stdio")
+    if not folders:
+        raise UsageError("there are no songs to choose from", "name a folder with --library")
+    # Before anything else is imported that might print.
+    out = os.fdopen(os.dup(1), "wb")
+    os.dup2(2, 1)
+    from mmr_runtime import __version__
+    from mmr_runtime.serve import Server
+
+    with out, choice.open() as engine, options.library_of(engine, folders, index, None) as library:
+        Server(engine, library, sys.stdin.buffer, out, __version__).run()

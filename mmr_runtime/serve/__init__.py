@@ -1,0 +1,7 @@
+"""mmr as a side process: one JSON object a line on stdin and stdout (protocol 1, docs/protocol.md)."""
+
+from __future__ import annotations
+
+from mmr_runtime.serve.server import PROTOCOL, Server
+
+__all__ = ["PROTOCOL", "Server"]
