@@ -7,6 +7,7 @@ while the networks are unloaded.
 
 from __future__ import annotations
 
+import json
 import threading
 import time
 from collections.abc import Callable, Iterable
@@ -113,7 +114,7 @@ class Session:
         self._book: Book | None = None
         self._corrections = Corrections()
         self._bans: set[int] = set()
-        self._more = set((library.recall(_MORE_KEY) or "").split("\n"))
+        self._more: set[str] = set(json.loads(library.recall(_MORE_KEY) or "[]"))
         self._spread: float | None = None
         self._pages: dict[int, Floats] = {}
         self._spoken: dict[int, Floats] = {}
@@ -149,8 +150,11 @@ class Session:
 
         Raises:
             CancelledError: another page was turned to meanwhile.
-            UsageError: no book is open, or it has no such page.
+            UsageError: no book is open, it has no such page, or this is called on the worker, which would wait for
+                itself.
         """
+        if self._worker.is_current():
+            raise UsageError("turn waits for the worker and was called on it", "call turn_async in callbacks")
         return self.turn_async(page).result()
 
     def turn_async(self, page: int) -> Future[Decision]:
@@ -200,7 +204,7 @@ class Session:
         def work(_: Stop) -> None:
             self._number(track)
             self._more.add(str(track.path))
-            self._library.remember(_MORE_KEY, "\n".join(sorted(filter(None, self._more))))
+            self._library.remember(_MORE_KEY, json.dumps(sorted(self._more)))
 
         return self._worker.put(work, "feedback")
 
@@ -374,6 +378,10 @@ class _Worker:
             old.cancel()
         return future
 
+    def is_current(self) -> bool:
+        """Whether this is its thread."""
+        return threading.current_thread() is self._thread
+
     def cancel(self, future: Future[Any]) -> None:
         """End one task."""
         with self._wake:
@@ -393,7 +401,7 @@ class _Worker:
             self._wake.notify()
         for future in waiting:
             future.cancel()
-        if threading.current_thread() is not self._thread:
+        if not self.is_current():
             self._thread.join()
 
     def _work(self) -> None:

@@ -23,7 +23,7 @@ FLOORS = {
     "rank": 4,
     **dict.fromkeys(("library", "books"), 5),
     "soundtrack": 6,
-    **dict.fromkeys(("companion", "report", "cli", "serve", "reader"), 7),
+    **dict.fromkeys(("companion", "ctl", "report", "cli", "serve", "reader"), 7),
 }
 FORBIDDEN = ("torch", "onnx", "mmr_export", "librosa")
 SOURCES = sorted(RUNTIME.rglob("*.py"))

@@ -3,5 +3,6 @@
 from __future__ import annotations
 
 from mmr_runtime.serve.server import PROTOCOL, Server
+from mmr_runtime.serve.socket import serve_socket
 
-__all__ = ["PROTOCOL", "Server"]
+__all__ = ["PROTOCOL", "Server", "serve_socket"]

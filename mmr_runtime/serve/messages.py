@@ -7,7 +7,7 @@ import binascii
 import json
 import threading
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, BinaryIO, TypeVar
 
 from mmr_runtime.errors import MmrError, UsageError
@@ -20,7 +20,7 @@ _CODES = {2: "usage", 3: "input", 4: "model", 5: "device", 6: "index", 130: "can
 """Exit codes of the command line by what an error is called here; anything else is `internal`."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Request:
     """What a client asks.
 
@@ -28,11 +28,22 @@ class Request:
         id: comes back with the answer; None: no answer is wanted.
         method: what to do.
         params: with what.
+        out: where the answer goes.
     """
 
     id: Id
     method: str
-    params: dict[str, Any] = field(default_factory=dict)
+    params: dict[str, Any]
+    out: Writer
+
+    def answer(self, result: dict[str, Any]) -> None:
+        """Answer it."""
+        if self.id is not None:
+            self.out.send({"id": self.id, "result": result})
+
+    def fail(self, error: BaseException) -> None:
+        """Say that it failed."""
+        self.out.error(self.id, error)
 
     def get(self, name: str, kind: type[T], default: T | None = None) -> T:
         """A parameter of this type.
@@ -73,8 +84,8 @@ def load(line: bytes) -> dict[str, Any]:
     return found
 
 
-def parse(found: dict[str, Any]) -> Request:
-    """The request that an object is.
+def parse(found: dict[str, Any], out: Writer) -> Request:
+    """The request that an object is; its answer goes to `out`.
 
     Raises:
         UsageError: it is none.
@@ -84,7 +95,7 @@ def parse(found: dict[str, Any]) -> Request:
     params = found.get("params", {})
     if not isinstance(params, dict):
         raise UsageError(f"{found['method']}: params must be an object", "see docs/protocol.md")
-    return Request(identity(found.get("id")), found["method"], params)
+    return Request(identity(found.get("id")), found["method"], params, out)
 
 
 def identity(value: Any) -> Id:
@@ -135,11 +146,6 @@ class Writer:
                 self._stream.flush()
             except (OSError, ValueError):
                 return
-
-    def result(self, request: Request, result: dict[str, Any]) -> None:
-        """Answer a request."""
-        if request.id is not None:
-            self.send({"id": request.id, "result": result})
 
     def error(self, request_id: Id, error: BaseException) -> None:
         """Say that a request failed; a line without an id gets its answer with the id null."""

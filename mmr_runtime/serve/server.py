@@ -11,7 +11,7 @@ from collections.abc import Callable
 from concurrent.futures import CancelledError as FutureCancelled
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO, Self
 
 from mmr_runtime.books import Book, VectorCache, embed_book
 from mmr_runtime.companion import Choice, Decision, Session
@@ -31,19 +31,16 @@ PROTOCOL = 1
 
 
 class Server:
-    """Serves one client until it says `shutdown` or its stream ends.
+    """One reader: a book, what plays, and whoever asks about it. Close it when nobody does any more.
 
     Args:
         engine: the model; nothing of it is loaded before it is needed.
         library: of songs.
-        read: lines come from here.
-        write: lines go here.
         version: told in the ready event.
     """
 
-    def __init__(self, engine: Engine, library: Library, read: BinaryIO, write: BinaryIO, version: str = "") -> None:
+    def __init__(self, engine: Engine, library: Library, version: str = "") -> None:
         self._engine, self._library, self._version = engine, library, version
-        self._read, self._out = read, Writer(write)
         self._cache = VectorCache()
         self._book: Book | None = None
         self._session: Session | None = None
@@ -52,7 +49,7 @@ class Server:
         self._running: dict[Any, Callable[[], object]] = {}
         self._lock = threading.Lock()
         self._quick: dict[str, Callable[[Request], None]] = {
-            "ping": lambda request: self._out.result(request, {"protocol": PROTOCOL}),
+            "ping": lambda request: request.answer({"protocol": PROTOCOL}),
             "cancel": self._cancel,
             "turn": self._turn,
             "prefetch": self._prefetch,
@@ -65,28 +62,38 @@ class Server:
             "index": self._index,
         }
 
-    def run(self) -> None:
-        """Serve; returns when the client is gone or has said `shutdown`."""
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def serve(self, read: BinaryIO, write: BinaryIO) -> bool:
+        """Serve a client until its stream ends; whether it said `shutdown`.
+
+        Args:
+            read: lines come from here.
+            write: lines go here.
+        """
+        out = Writer(write)
         methods = [*self._quick, *self._slow, "shutdown"]
         ready = {"event": "ready", "protocol": PROTOCOL, "version": self._version, "methods": methods}
-        self._out.send({**ready, "model": self._engine.model_id})
-        try:
-            for line in lines(self._read):
-                request_id = None
-                try:
-                    if line is None:
-                        raise UsageError("the line is too long", "send images by path")
-                    content = load(line)
-                    request_id = identity(content.get("id"))
-                    request = parse(content)
-                    if request.method == "shutdown":
-                        self._out.result(request, {})
-                        return
-                    self._dispatch(request)
-                except Exception as error:  # an error is a reply, never an exit
-                    self._out.error(request_id, error)
-        finally:
-            self._close()
+        out.send({**ready, "model": self._engine.model_id})
+        for line in lines(read):
+            request_id = None
+            try:
+                if line is None:
+                    raise UsageError("the line is too long", "send images by path")
+                content = load(line)
+                request_id = identity(content.get("id"))
+                request = parse(content, out)
+                if request.method == "shutdown":
+                    request.answer({})
+                    return True
+                self._dispatch(request)
+            except Exception as error:  # an error is a reply, never an exit
+                out.error(request_id, error)
+        return False
 
     def _dispatch(self, request: Request) -> None:
         if request.method in self._quick:
@@ -97,7 +104,8 @@ class Server:
             known = ", ".join([*self._quick, *self._slow, "shutdown"])
             raise UsageError(f"there is no method {request.method!r:.60}", f"there are {known}")
 
-    def _close(self) -> None:
+    def close(self) -> None:
+        """End all work; engine and library stay open."""
         with self._lock:
             stops = list(self._running.values())
         for stop in stops:
@@ -112,15 +120,15 @@ class Server:
     # -- on the session's worker -------------------------------------------------------------------------------------
 
     def _turn(self, request: Request) -> None:
-        page = request.get("page", int)
-        future = self._opened().turn_async(page)
-        self._answer(request, future, _decision)
+        session = self._opened()
+        self._answer(request, session, session.turn_async(request.get("page", int)), _decision)
 
     def _prefetch(self, request: Request) -> None:
         pages = request.get("pages", list)
         if not all(isinstance(page, int) and not isinstance(page, bool) for page in pages):
             raise UsageError("prefetch: pages must be a list of whole numbers", "see docs/protocol.md")
-        self._answer(request, self._opened().prefetch(pages), lambda _: {})
+        session = self._opened()
+        self._answer(request, session, session.prefetch(pages), lambda _: {})
 
     def _feedback(self, request: Request) -> None:
         session, kind, path = self._opened(), request.get("kind", str), request.get("path", str)
@@ -128,27 +136,29 @@ class Server:
         if track is None:
             raise UsageError(f"feedback: {path} is not in the library", "give the path of a track of a decision")
         if kind == "never":
-            self._answer(request, session.never(track), _decision)
+            self._answer(request, session, session.never(track), _decision)
         elif kind == "more":
-            self._answer(request, session.more(track), lambda _: {})
+            self._answer(request, session, session.more(track), lambda _: {})
         elif kind == "pin":
             first = request.get("first", int)
-            self._answer(request, session.pin(track, first, request.get("last", int, first)), _decision)
+            pinned = session.pin(track, first, request.get("last", int, first))
+            self._answer(request, session, pinned, _decision)
         else:
             raise UsageError(f"feedback: there is no kind {kind!r:.40}", "there are never, more and pin")
 
-    def _answer(self, request: Request, future: Future[Any], shape: Callable[[Any], dict[str, Any]]) -> None:
-        session = self._opened()
+    def _answer(
+        self, request: Request, session: Session, future: Future[Any], shape: Callable[[Any], dict[str, Any]]
+    ) -> None:
         self._register(request, lambda: session.cancel(future))
 
         def reply(done: Future[Any]) -> None:
             self._forget(request)
             try:
-                self._out.result(request, shape(done.result()))
+                request.answer(shape(done.result()))
             except FutureCancelled:
-                self._out.error(request.id, CancelledError("a newer request took its place, or it was cancelled"))
+                request.fail(CancelledError("a newer request took its place, or it was cancelled"))
             except Exception as error:
-                self._out.error(request.id, error)
+                request.fail(error)
 
         future.add_done_callback(reply)
 
@@ -167,9 +177,9 @@ class Server:
             try:
                 if stop.is_set():
                     raise CancelledError("it was cancelled before it began")
-                self._out.result(request, work(request, stop))
+                request.answer(work(request, stop))
             except Exception as error:
-                self._out.error(request.id, error)
+                request.fail(error)
             finally:
                 self._forget(request)
 
@@ -255,31 +265,30 @@ class Server:
     def _progress(self, request: Request) -> Callable[[int, int], None]:
         def tell(done: int, total: int) -> None:
             if request.id is not None:
-                self._out.send({"event": "progress", "id": request.id, "done": done, "total": total})
+                request.out.send({"event": "progress", "id": request.id, "done": done, "total": total})
 
         return tell
 
     # -- cancelling --------------------------------------------------------------------------------------------------
 
     def _cancel(self, request: Request) -> None:
-        wanted = request.params.get("id")
         with self._lock:
-            stop = self._running.get(wanted)
+            stop = self._running.get((request.out, identity(request.params.get("id"))))
         if stop:
             stop()
-        self._out.result(request, {"found": stop is not None})
+        request.answer({"found": stop is not None})
 
     def _register(self, request: Request, stop: Callable[[], object]) -> None:
         if request.id is None:
             return
         with self._lock:
-            if request.id in self._running:
+            if (request.out, request.id) in self._running:
                 raise UsageError(f"the id {request.id!r:.40} is in use", "give each request its own")
-            self._running[request.id] = stop
+            self._running[request.out, request.id] = stop
 
     def _forget(self, request: Request) -> None:
         with self._lock:
-            self._running.pop(request.id, None)
+            self._running.pop((request.out, request.id), None)
 
 
 def _track(track: Track) -> dict[str, Any]:

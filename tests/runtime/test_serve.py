@@ -8,6 +8,8 @@ import json
 import os
 import queue
 import shutil
+import socket
+import stat
 import subprocess
 import sys
 import threading
@@ -20,9 +22,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from mmr_runtime import ctl
+from mmr_runtime.errors import UsageError
 from mmr_runtime.library import Library
 from mmr_runtime.limits import MAX_LINE_BYTES
-from mmr_runtime.serve import Server
+from mmr_runtime.serve import Server, serve_socket
 from mmr_runtime.serve.messages import lines
 from tests.runtime.test_companion import ReaderEngine, write_song
 
@@ -40,7 +44,8 @@ class Client:
         self._write = os.fdopen(ours_out, "wb", buffering=0)
         self._read = os.fdopen(ours_in, "rb")
         self._streams = os.fdopen(theirs_in, "rb"), os.fdopen(theirs_out, "wb")
-        self.server = threading.Thread(target=Server(engine, library, *self._streams, "1.2.3").run)
+        self._served = Server(engine, library, "1.2.3")
+        self.server = threading.Thread(target=self._served.serve, args=self._streams)
         self.server.start()
         self.messages: queue.Queue[dict[str, Any]] = queue.Queue()
         self._reader = threading.Thread(target=self._listen)
@@ -80,6 +85,7 @@ class Client:
         self._write.close()
         self.server.join(SECONDS)
         assert not self.server.is_alive()
+        self._served.close()
         self._streams[1].close()
         self._reader.join(SECONDS)
         self._streams[0].close()
@@ -250,6 +256,66 @@ def test_long_lines_are_read_over(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("mmr_runtime.serve.messages.MAX_LINE_BYTES", 10)
     stream = io.BytesIO(b"short\n" + b"x" * 35 + b"\n\nlast")
     assert list(lines(stream)) == [b"short\n", None, b"last"]
+
+
+# -- the socket -------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def listening(tmp_path: Path, engine: ReaderEngine, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    for i in range(4):
+        write_song(tmp_path / "songs" / f"{i}.wav", 200 + 700 * i, 2.0)
+    path = tmp_path / "run" / "mmr.sock"
+    with (
+        Library.open(tmp_path / "songs", engine, tmp_path / "index") as library,  # type: ignore[arg-type]
+        Server(engine, library) as server,  # type: ignore[arg-type]
+    ):
+        library.update()
+        thread = threading.Thread(target=serve_socket, args=(server, path))
+        thread.start()
+        while not path.exists():
+            thread.join(0.01)
+        yield path
+        ctl.main(["--socket", str(path), "shutdown"])
+        thread.join(SECONDS)
+        assert not thread.is_alive()
+        assert not path.exists()
+
+
+@pytest.mark.skipif(not hasattr(socket, "AF_UNIX"), reason="needs sockets of this kind")
+def test_commands_share_one_reader(listening: Path, book: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    def run(*words: str) -> tuple[int, Any]:
+        code = ctl.main(["--socket", str(listening), *words])
+        out = capsys.readouterr().out
+        return code, json.loads(out) if out else None
+
+    assert stat.S_IMODE(listening.stat().st_mode) == 0o600
+    assert run("turn", "page=0") == (1, None)
+    assert run("open_book", f"path={book}", "change=0.7")[1]["title"] == "book"
+    code, first = run("turn", "page=0")
+    assert (code, first["action"]) == (0, "switch")
+    assert run("turn", "page=1")[1]["page"] == 1
+    assert run("no_such_method")[0] == 1
+    with pytest.raises(UsageError, match="another server"):
+        serve_socket(Server(ReaderEngine(), None), listening)  # type: ignore[arg-type]
+
+
+def test_without_a_server_the_command_says_so(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert ctl.main(["--socket", str(tmp_path / "none.sock"), "ping"]) == 5
+    assert "mmr serve --socket" in capsys.readouterr().err
+    assert ctl.main([]) == 2
+    assert ctl.main(["turn", "page"]) == 2
+    assert ctl.main(["--help"]) == 0
+
+
+def test_the_command_loads_nothing_but_the_standard_library() -> None:
+    code = (
+        "import sys; before = set(sys.modules); import mmr_runtime.ctl; "
+        "print(sorted({m.split('.')[0] for m in set(sys.modules) - before} - set(sys.stdlib_module_names)))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "['mmr_runtime']"
 
 
 # -- the program ------------------------------------------------------------------------------------------------------
