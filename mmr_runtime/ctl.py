@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import os
+import socket
 import sys
 
 USAGE = """usage: mmr-ctl [--socket PATH] METHOD [NAME=VALUE ...]
@@ -68,13 +69,31 @@ def _value(text: str) -> object:
         return text
 
 
-def _ask(path: str, line: bytes) -> dict[str, dict[str, str]]:
-    import socket
+def connect(path: str) -> socket.socket:
+    """A connection to the server of this socket, or of the file that tells its port.
 
+    Raises:
+        OSError: there is no server.
+    """
+    if os.path.isfile(path):  # noqa: PTH113
+        with open(path, encoding="ascii") as file:  # noqa: PTH123
+            told = json.load(file)
+        connection = socket.create_connection(("127.0.0.1", told["port"]))
+        connection.sendall(told["secret"].encode() + b"\n")
+        return connection
     if not hasattr(socket, "AF_UNIX"):
-        raise OSError(0, "this system has no such sockets")
-    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
+        raise FileNotFoundError(2, "there is none", path)
+    connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
         connection.connect(path)
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+def _ask(path: str, line: bytes) -> dict[str, dict[str, str]]:
+    with connect(path) as connection:
         connection.sendall(line)
         with connection.makefile("rb") as answers:
             for answer in answers:

@@ -261,8 +261,10 @@ def test_long_lines_are_read_over(monkeypatch: pytest.MonkeyPatch) -> None:
 # -- the socket -------------------------------------------------------------------------------------------------------
 
 
-@pytest.fixture
-def listening(tmp_path: Path, engine: ReaderEngine, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+@pytest.fixture(params=[False, True], ids=["socket", "port"])
+def listening(
+    request: pytest.FixtureRequest, tmp_path: Path, engine: ReaderEngine, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Path]:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     for i in range(4):
         write_song(tmp_path / "songs" / f"{i}.wav", 200 + 700 * i, 2.0)
@@ -272,7 +274,7 @@ def listening(tmp_path: Path, engine: ReaderEngine, monkeypatch: pytest.MonkeyPa
         Server(engine, library) as server,  # type: ignore[arg-type]
     ):
         library.update()
-        thread = threading.Thread(target=serve_socket, args=(server, path))
+        thread = threading.Thread(target=serve_socket, args=(server, path), kwargs={"port": request.param})
         thread.start()
         while not path.exists():
             thread.join(0.01)
@@ -283,7 +285,6 @@ def listening(tmp_path: Path, engine: ReaderEngine, monkeypatch: pytest.MonkeyPa
         assert not path.exists()
 
 
-@pytest.mark.skipif(not hasattr(socket, "AF_UNIX"), reason="needs sockets of this kind")
 def test_commands_share_one_reader(listening: Path, book: Path, capsys: pytest.CaptureFixture[str]) -> None:
     def run(*words: str) -> tuple[int, Any]:
         code = ctl.main(["--socket", str(listening), *words])
@@ -299,6 +300,11 @@ def test_commands_share_one_reader(listening: Path, book: Path, capsys: pytest.C
     assert run("no_such_method")[0] == 1
     with pytest.raises(UsageError, match="another server"):
         serve_socket(Server(ReaderEngine(), None), listening)  # type: ignore[arg-type]
+    if listening.is_file():
+        port = json.loads(listening.read_text())["port"]
+        with socket.create_connection(("127.0.0.1", port)) as stranger:
+            stranger.sendall(b"guess\n" + b'{"id": 1, "method": "ping"}\n')
+            assert stranger.makefile("rb").read() == b""
 
 
 def test_without_a_server_the_command_says_so(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
