@@ -23,6 +23,7 @@ FLOORS = {
     "rank": 4,
     **dict.fromkeys(("library", "books"), 5),
     "soundtrack": 6,
+    "_pyinstaller": 0,
     **dict.fromkeys(("companion", "ctl", "report", "cli", "serve", "reader"), 7),
 }
 FORBIDDEN = ("torch", "onnx", "mmr_export", "librosa")

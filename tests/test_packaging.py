@@ -78,3 +78,35 @@ def test_onnxruntime_does_not_report_home(clean: Path) -> None:
     assert not left
     if sys.platform == "linux":
         assert int(threads) <= 2
+
+
+HOST = """\
+import sys
+from mmr_runtime import Engine, Library
+
+with Engine.open() as engine, Library.open(sys.argv[2], engine, sys.argv[3]) as library:
+    library.update()
+    for match in library.rank(sys.argv[1], top=3):
+        print(match.rank, match.track.path)
+"""
+
+
+def test_a_frozen_host_runs_where_there_is_no_python(clean: Path) -> None:
+    """By the hook that the wheel brings; from a path with spaces and Japanese characters, with an empty environment."""
+    run(clean / "env" / "bin" / "pip", "install", "--quiet", "pyinstaller", HOME=str(clean))
+    work = clean / "frozen"
+    work.mkdir()
+    (work / "host.py").write_text(HOST, encoding="utf-8")
+    options = ("--noconfirm", "--log-level", "ERROR", "--distpath", work, "--workpath", work / "w", "--specpath", work)
+    run(clean / "env" / "bin" / "pyinstaller", *options, work / "host.py", HOME=str(clean))
+    moved = (work / "host").rename(work / "読者 の プログラム")
+    run(clean / "env" / "bin" / "python", "-m", "mmr_export.synth", work / "demo", HOME=str(clean))
+    done = subprocess.run(
+        [moved / "host", work / "demo" / "pages" / "sad.png", work / "demo" / "songs", work / "index"],
+        capture_output=True,
+        text=True,
+        env={"HOME": str(work)},
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert [line.split()[0] for line in done.stdout.splitlines()] == ["1", "2", "3"]
