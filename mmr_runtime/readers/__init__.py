@@ -1,0 +1,1 @@
+"""Readers that exist, with music: programs that run inside them or beside them."""
