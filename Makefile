@@ -18,7 +18,7 @@ demo: .venv-demo/ready
 .venv-test/ready: pyproject.toml
 	$(PYTHON) -m venv .venv-test
 	.venv-test/bin/pip install --quiet --disable-pip-version-check $(TORCH) $(TORCH_INDEX)
-	.venv-test/bin/pip install --quiet --disable-pip-version-check -e '.[cpu,export,m4a,pdf,cbr,ocr,milvus,ray,dev]'
+	.venv-test/bin/pip install --quiet --disable-pip-version-check -e '.[cpu,export,m4a,pdf,cbr,ocr,milvus,ray,reader,dev]'
 	touch $@
 
 lint: .venv-test/ready

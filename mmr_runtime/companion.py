@@ -25,7 +25,7 @@ from mmr_runtime.engine import unit_rows
 from mmr_runtime.errors import InputError, UsageError
 from mmr_runtime.rank import Ranker, reasons
 from mmr_runtime.sessions import Stop
-from mmr_runtime.soundtrack import Corrections, Follower, Options, Reading, spread
+from mmr_runtime.soundtrack import Corrections, Follower, Options, Reading, Soundtrack, spread
 from mmr_runtime.soundtrack.affinity import affinities, page_moods
 from mmr_runtime.soundtrack.memory import recall_corrections, remember_corrections
 
@@ -64,6 +64,7 @@ class Decision:
         fade_s: length of the crossfade, seconds.
         confidence: 0 to 1: how far the song is ahead of the next one; 0.5 is level with it.
         reason: in words.
+        moods: shares of the seven moods of the page, in the order of `mmr_runtime.MOODS`; empty where it was not seen.
         alternatives: the next best songs, best first.
     """
 
@@ -77,6 +78,7 @@ class Decision:
     fade_s: float = FADE_SECONDS
     confidence: float = 0.0
     reason: str = ""
+    moods: tuple[float, ...] = ()
     alternatives: tuple[Choice, ...] = ()
 
 
@@ -120,6 +122,7 @@ class Session:
         self._spoken: dict[int, Floats] = {}
         self._about: Floats | None = None
         self._reading, self._playing = Reading(), -1
+        self._plan: list[int] = []
         self._worker = _Worker(engine.close, idle_seconds)
 
     def __enter__(self) -> Self:
@@ -140,8 +143,22 @@ class Session:
         def work(_: Stop) -> None:
             self._book = book
             self._pages, self._spoken, self._about = {}, {}, None
-            self._reading = Reading()
+            self._reading, self._plan = Reading(), []
             self._corrections = recall_corrections(self._library, book)
+
+        return self._worker.put(work, "book")
+
+    def use(self, soundtrack: Soundtrack) -> Future[None]:
+        """Play what was planned for this book from now on, instead of following page by page; pins still win.
+
+        Pages that are left sooner than the taste's `skim_seconds` change nothing here either.
+        """
+
+        def work(_: Stop) -> None:
+            if len(soundtrack.pages) != len(self._opened()):
+                raise UsageError(f"the soundtrack has {len(soundtrack.pages)} pages", "plan it for the open book")
+            number = {path: i for i, path in enumerate(self._paths())}
+            self._plan = [number.get(path, -1) for path in soundtrack.paths()]
 
         return self._worker.put(work, "book")
 
@@ -245,6 +262,14 @@ class Session:
         number = {path: i for i, path in enumerate(self._paths())}
         pins = {page: number[path] for page, path in self._corrections.pins if path in number}
         bans = self._bans | {number[path] for path in self._corrections.bans if path in number}
+        planned = pins.get(page, self._plan[page] if self._plan else -1)
+        if self._plan and planned >= 0 and planned not in bans:
+            before = self._reading
+            skims = before.page not in (None, page) and now - before.time < self._options.skim_seconds
+            song = before.song if skims and before.song is not None else planned
+            time_there = before.time if before.page == page else now
+            self._reading = Reading(page, song, time_there, {**before.played, page: song})
+            return self._decided(page, affinity, shares)
         follower = Follower(self._options, spread=self._known_spread(), pins=pins, bans=bans)
         try:
             self._reading = follower.turn(self._reading, page, affinity, max(now, self._reading.time))
@@ -262,7 +287,8 @@ class Session:
         ahead = float(affinity[song] - affinity[others[0]]) if others else np.inf
         width = max(self._known_spread(), 1e-6)
         moods = self._engine.moods(self._songs.vectors[[song]], "audio")[0]
-        why = ", ".join(reasons(shares, moods)) or "the best of what there is"
+        common = reasons(shares, moods)
+        why = f"both {' and '.join(common)}" if common else "the best of what there is"
         return Decision(
             page,
             "keep" if song == before else "switch",
@@ -271,6 +297,7 @@ class Session:
             gain_db=track.gain_db,
             confidence=float(1 / (1 + np.exp(-ahead / width))),
             reason=why,
+            moods=tuple(map(float, shares)),
             alternatives=tuple(Choice(self._songs.tracks[i], float(affinity[i])) for i in others),
         )
 

@@ -24,7 +24,7 @@ FLOORS = {
     **dict.fromkeys(("library", "books"), 5),
     "soundtrack": 6,
     "_pyinstaller": 0,
-    **dict.fromkeys(("companion", "ctl", "report", "cli", "serve", "readers"), 7),
+    **dict.fromkeys(("companion", "ctl", "report", "cli", "serve", "readers", "reader"), 7),
 }
 FORBIDDEN = ("torch", "onnx", "mmr_export", "librosa")
 SOURCES = sorted(RUNTIME.rglob("*.py"))

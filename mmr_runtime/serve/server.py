@@ -305,6 +305,7 @@ def _decision(decision: Decision) -> dict[str, Any]:
     return {
         **{name: getattr(decision, name) for name in names},
         "track": None if decision.track is None else _track(decision.track),
+        "moods": dict(zip(MOODS, decision.moods, strict=False)),
         "alternatives": [_choice(choice) for choice in decision.alternatives],
     }
 

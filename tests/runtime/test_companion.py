@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import CancelledError as FutureCancelled
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from mmr_runtime.books import Book
 from mmr_runtime.companion import Decision, Session
 from mmr_runtime.errors import CancelledError, UsageError
 from mmr_runtime.library import Library
-from mmr_runtime.soundtrack import Options
+from mmr_runtime.soundtrack import Options, plan
 from tests.runtime.fake_engine import FakeEngine, write_song
 
 TASTE = Options(change=0.8, min_pages=2, rest=0, smoothing=0, min_seconds=0, skim_seconds=2)
@@ -256,3 +257,31 @@ def test_closing_cancels_what_waits(engine: ReaderEngine, library: Library, book
     closing.join(10)
     with pytest.raises((FutureCancelled, CancelledError)):
         waiting.result(0)
+
+
+def test_a_plan_is_played_and_skimming_freezes_it(session: Session, library: Library, book: Book) -> None:
+    soundtrack = plan(book, library, TASTE)
+    session.use(soundtrack).result(10)
+    paths = [str(session.turn(page).track.path) for page in range(12) if page != 3]  # type: ignore[union-attr]
+    planned = soundtrack.paths()
+    assert paths == planned[:3] + planned[4:]
+
+
+def test_skimming_through_a_plan_changes_nothing(engine: ReaderEngine, library: Library, book: Book) -> None:
+    now = [0.0]
+    with Session(engine, library, options=TASTE, clock=lambda: now[0]) as session:  # type: ignore[arg-type]
+        session.open_book(book).result()
+        soundtrack = plan(book, library, TASTE)
+        assert len({part.song.path for part in soundtrack.parts}) > 1
+        session.use(soundtrack).result(10)
+        first = session.turn(0).track
+        assert {session.turn(page).track for page in range(1, 12)} == {first}
+        now[0] = 30.0
+        assert str(session.turn(11).track.path) == soundtrack.paths()[11]  # type: ignore[union-attr]
+
+
+def test_a_plan_of_another_book_is_refused(session: Session, library: Library, book: Book) -> None:
+    soundtrack = plan(book, library, TASTE)
+    shorter = replace(soundtrack, pages=soundtrack.pages[:1], parts=(replace(soundtrack.parts[0], last=0),))
+    with pytest.raises(UsageError, match="1 pages"):
+        session.use(shorter).result(10)
