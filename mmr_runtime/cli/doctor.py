@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import platform
 import sys
@@ -9,6 +10,7 @@ import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from importlib import metadata
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Literal
 
@@ -24,6 +26,7 @@ from mmr_runtime.errors import BundleError, DeviceError, LibraryError, MmrError
 
 _COLOURS = {"ok": "green", "note": "yellow", "problem": "red"}
 _WANTED_FORMATS = ("WAV", "FLAC", "OGG", "MP3")
+_BOOK_EXTRAS = {"pdf": "pypdfium2", "cbr": "rarfile"}
 
 
 @dataclass(frozen=True)
@@ -69,8 +72,10 @@ def examine(model: str = "default") -> list[Check]:
         _onnxruntime,
         _cores,
         _sound,
+        _books,
         lambda: _bundle(model),
         _folders,
+        _indexes,
     )
     return [check for part in parts for check in _examined(part)]
 
@@ -150,6 +155,17 @@ def _sound() -> Iterator[Check]:
         yield Check("m4a", "note", "m4a, wma and webm songs are skipped", "pip install 'mmr-runtime[m4a]'")
 
 
+def _books() -> Iterator[Check]:
+    lacks = [extra for extra, module in _BOOK_EXTRAS.items() if find_spec(module) is None]
+    have = ["folders, CBZ, CBT, EPUB", *(extra.upper() for extra in _BOOK_EXTRAS if extra not in lacks)]
+    if lacks:
+        missing = " and ".join(extra.upper() for extra in lacks)
+        hint = f"pip install 'mmr-runtime[{','.join(lacks)}]'"
+        yield Check("books", "note", f"{', '.join(have)}; not {missing}", hint)
+    else:
+        yield Check("books", "ok", ", ".join(have))
+
+
 def _bundle(model: str) -> Iterator[Check]:
     try:
         bundle = Bundle.open(model)
@@ -178,6 +194,33 @@ def _folders() -> Iterator[Check]:
         hint = "make it writable, or give --index DIR with every command"
         text = one_line(f"{data} cannot be written: no index can be kept there")
         yield Check("data", "problem", text, hint, LibraryError.exit_code)
+
+
+def _indexes() -> Iterator[Check]:
+    """Indexes in the user's data folder, looked at without changing them."""
+    import sqlite3
+
+    from platformdirs import user_data_path
+
+    from mmr_runtime.library.schema import SCHEMA
+
+    for path in sorted((user_data_path("mmr", appauthor=False) / "libraries").glob("*/index.db")):
+        try:
+            with contextlib.closing(sqlite3.connect(f"{path.as_uri()}?mode=ro", uri=True)) as index:
+                state = index.execute("PRAGMA quick_check(1)").fetchone()[0]
+                schema = index.execute("PRAGMA user_version").fetchone()[0]
+                count = index.execute("SELECT count(*) FROM file WHERE content NOT NULL").fetchone()[0]
+        except sqlite3.Error as error:
+            state, schema, count = str(error), 0, 0
+        if state != "ok":
+            hint = "move it away to index anew"
+            yield Check("index", "problem", one_line(f"{path} is damaged: {state}"), hint, LibraryError.exit_code)
+        elif schema > SCHEMA:
+            hint = "update mmr"
+            text = one_line(f"{path} is a newer mmr's (schema {schema})")
+            yield Check("index", "problem", text, hint, LibraryError.exit_code)
+        else:
+            yield Check("index", "ok", one_line(f"{count} files at {path.parent}"))
 
 
 def _is_writable(folder: Path) -> bool:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import sqlite3
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -40,8 +42,8 @@ def test_a_sound_installation(bundle: Path, run: Invoke) -> None:
     report = json.loads(result.stdout)
     found = {check["name"]: check for check in report["checks"]}
     assert (result.exit_code, report["schema"], report["healthy"]) == (0, 1, True)
-    expected = ["python", "mmr", "onnxruntime", "providers", "telemetry", "threads", "libsndfile", "m4a", "model"]
-    assert list(found) == [*expected, "cache", "data"]
+    expected = ["python", "mmr", "onnxruntime", "providers", "telemetry", "threads", "libsndfile", "m4a", "books"]
+    assert list(found) == [*expected, "model", "cache", "data"]
     assert "CPU" in found["providers"]["detail"]
     assert found["telemetry"]["detail"] == "off"
     assert "hashes match" in found["model"]["detail"]
@@ -120,3 +122,27 @@ def test_the_first_problem_gives_the_exit_code() -> None:
     checks = [Check("a", "ok", ""), Check("b", "problem", "", "", 5), Check("c", "problem", "", "", 4)]
     assert exit_code(checks) == 5
     assert exit_code(checks[:1]) == 0
+
+
+def test_books_that_need_an_extra_are_noted(bundle: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "find_spec", lambda name: None if name == "rarfile" else object())
+    found = by_name(examine())["books"]
+    assert (found.state, found.hint) == ("note", "pip install 'mmr-runtime[cbr]'")
+    assert found.detail == "folders, CBZ, CBT, EPUB, PDF; not CBR"
+
+
+def test_indexes_are_looked_at(bundle: Path, run: Invoke, home: Path) -> None:
+    from mmr_runtime.library import schema
+
+    libraries = home / ".data" / "mmr" / "libraries"
+    for name in ("a", "b", "c"):
+        (libraries / name).mkdir(parents=True)
+        schema.create(libraries / name / "index.db", "songs")
+    (libraries / "b" / "index.db").write_bytes(b"no database")
+    with contextlib.closing(sqlite3.connect(libraries / "c" / "index.db")) as index:
+        index.execute(f"PRAGMA user_version = {schema.SCHEMA + 1}")
+    result = run(doctor)
+    assert result.exit_code == 6
+    assert f"ok       index        0 files at {libraries / 'a'}" in result.stdout
+    assert "b/index.db is damaged" in result.stdout
+    assert "c/index.db is a newer mmr's" in result.stdout
