@@ -110,3 +110,31 @@ def test_a_frozen_host_runs_where_there_is_no_python(clean: Path) -> None:
     )
     assert done.returncode == 0, done.stderr
     assert [line.split()[0] for line in done.stdout.splitlines()] == ["1", "2", "3"]
+
+
+OFFLINE = """\
+import socket, sys
+from pathlib import Path
+
+def refuse(*_, **__):
+    raise AssertionError("somebody asked for the network")
+
+socket.socket.connect = socket.socket.connect_ex = socket.getaddrinfo = socket.create_connection = refuse
+from mmr_runtime import Book, Engine, Library, Session, plan
+
+home = Path(sys.argv[1])
+engine = Engine.open()
+songs, pages = home / "demo" / "songs", home / "demo" / "pages"
+with Library.open(songs, engine, home / "offline") as library, Book.open(pages) as book:
+    library.update()
+    print(len(plan(book, library).pages))
+    with Session(engine, library) as session:
+        session.open_book(book).result()
+        print(session.turn(0).action)
+"""
+
+
+def test_books_and_sessions_need_no_network(clean: Path) -> None:
+    run(clean / "env" / "bin" / "python", "-m", "mmr_export.synth", clean / "demo", HOME=str(clean))
+    said = run(clean / "env" / "bin" / "python", "-c", OFFLINE, clean, HOME=str(clean))
+    assert said.split() == ["7", "switch"]

@@ -131,7 +131,7 @@ def test_every_kind_has_the_same_pages(name: str, tmp_path: Path) -> None:
 
 
 def test_pdf_pages_are_drawn(tmp_path: Path) -> None:
-    pytest.importorskip("pypdfium2")
+    pytest.importorskip("pypdfium2", exc_type=ImportError)
     first, second = (Image.new("RGB", (60, 90), colour) for colour in ("black", "white"))
     first.save(tmp_path / "a.pdf", save_all=True, append_images=[second])
     with Book.open(tmp_path / "a.pdf") as book:

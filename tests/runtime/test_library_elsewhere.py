@@ -114,8 +114,8 @@ def test_a_store_is_made_anew_when_the_library_changes(songs: Path, tmp_path: Pa
 
 
 def test_milvus_answers_as_the_library_itself(songs: Path, tmp_path: Path) -> None:
-    pytest.importorskip("pymilvus")
-    pytest.importorskip("milvus_lite")
+    pytest.importorskip("pymilvus", exc_type=ImportError)
+    pytest.importorskip("milvus_lite", exc_type=ImportError)
     engine = FakeEngine()
     page = unit(np.random.default_rng(1).normal(size=(1, SIZE)))[0]
     address = f"milvus://{tmp_path}/vectors.db"
@@ -140,7 +140,7 @@ def test_an_address_that_cannot_be_is_named() -> None:
 
 
 def test_a_server_that_is_not_there_is_named() -> None:
-    pytest.importorskip("pymilvus")
+    pytest.importorskip("pymilvus", exc_type=ImportError)
     with pytest.raises(LibraryError, match="cannot be used"):
         Milvus("milvus://127.0.0.1:9")
 
@@ -156,7 +156,7 @@ def test_what_is_missing_is_said(monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 
 @pytest.mark.filterwarnings("ignore")
 def test_ray_makes_the_same_library(tmp_path: Path) -> None:
-    pytest.importorskip("ray")
+    pytest.importorskip("ray", exc_type=ImportError)
     for i in range(5):
         write_song(tmp_path / "songs" / f"{i}.wav", 200 + 400 * i, seconds=6.0)
     (tmp_path / "songs" / "bad.mp3").write_bytes(b"no music")

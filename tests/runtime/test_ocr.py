@@ -62,7 +62,7 @@ def test_without_the_extra_it_says_what_to_install(monkeypatch: pytest.MonkeyPat
 
 
 def test_english_is_read() -> None:
-    pytest.importorskip("rapidocr_onnxruntime")
+    pytest.importorskip("rapidocr_onnxruntime", exc_type=ImportError)
     page = Image.new("RGB", (500, 300), "white")
     font = ImageFont.load_default(36)
     ImageDraw.Draw(page).text((40, 60), "WHERE HAVE", fill="black", font=font)
