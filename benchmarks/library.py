@@ -88,7 +88,7 @@ def _fill(songs: Path, index: Path, engine: Engine) -> None:
     rng = np.random.default_rng(0)
     size = engine.embedding_size
     kept = Store.open(index, "songs")
-    # One transaction: the way in is not what is measured.
+    # The way in is not what is measured: nothing waits for the disk.
     kept._connection.execute("PRAGMA synchronous = OFF")
     for i in range(SONGS):
         path = songs / f"{i % 100:02d}" / f"{i:05d}.ogg"

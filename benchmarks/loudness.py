@@ -45,8 +45,8 @@ def _whole(song: Path) -> float:
     samples, rate = soundfile.read(song, dtype="float32", always_2d=True)
     if samples.shape[1] == 1:
         samples = np.repeat(samples, 2, axis=1)
-    # `loudness` takes rows of one mono song as two channels: as one row of both, one after the other, their blocks are
-    # those of the standard up to the gates, which two channels of music share.
+    # `loudness` takes each row for two equal channels and averages over rows: the mean of twice the left and twice the
+    # right power is their sum, which is the standard's. Only the gates may differ, by channel instead of by both.
     both = loudness(np.ascontiguousarray(samples.T), rate)
     assert both is not None
     return both

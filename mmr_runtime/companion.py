@@ -112,6 +112,7 @@ class Session:
         self._engine, self._library, self._cache = engine, library, cache
         self._options, self._clock = options or Options(), clock
         self._songs = library.contents(filters)
+        self._numbers = {str(track.path): number for number, track in enumerate(self._songs.tracks)}
         self._ranker = Ranker(engine, self._songs.vectors, "audio")
         self._book: Book | None = None
         self._corrections = Corrections()
@@ -157,8 +158,7 @@ class Session:
         def work(_: Stop) -> None:
             if len(soundtrack.pages) != len(self._opened()):
                 raise UsageError(f"the soundtrack has {len(soundtrack.pages)} pages", "plan it for the open book")
-            number = {path: i for i, path in enumerate(self._paths())}
-            self._plan = [number.get(path, -1) for path in soundtrack.paths()]
+            self._plan = [self._numbers.get(path, -1) for path in soundtrack.paths()]
 
         return self._worker.put(work, "book")
 
@@ -259,7 +259,7 @@ class Session:
         except InputError as error:
             return self._told("unsure", page, error.message)
         affinity, shares = self._fit(page)
-        number = {path: i for i, path in enumerate(self._paths())}
+        number = self._numbers
         pins = {page: number[path] for page, path in self._corrections.pins if path in number}
         bans = self._bans | {number[path] for path in self._corrections.bans if path in number}
         planned = pins.get(page, self._plan[page] if self._plan else -1)
@@ -330,7 +330,7 @@ class Session:
         moods = page_moods(self._engine, vectors, [self._spoken.get(n) for n in known], about=self._about)
         row = known.index(page)
         affinity = affinities(self._ranker, vectors, moods, rows=[row])[0]
-        liked = [i for i, path in enumerate(self._paths()) if path in self._more]
+        liked = [self._numbers[path] for path in self._more if path in self._numbers]
         affinity[liked] += _MORE * self._known_spread()
         shares = self._engine.mood_shares(moods[[row]].astype(np.float32))[0]
         return affinity, shares
@@ -359,14 +359,10 @@ class Session:
             raise UsageError("no book is open", "call open_book first")
         return self._book
 
-    def _paths(self) -> list[str]:
-        return [str(track.path) for track in self._songs.tracks]
-
     def _number(self, track: Track) -> int:
-        paths = self._paths()
-        if str(track.path) not in paths:
+        if str(track.path) not in self._numbers:
             raise UsageError(f"{track.path} is not among the songs", "give a track of a decision")
-        return paths.index(str(track.path))
+        return self._numbers[str(track.path)]
 
 
 _MORE_KEY = "more"

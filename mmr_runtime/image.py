@@ -30,6 +30,8 @@ Source: TypeAlias = Union[str, os.PathLike[str], bytes, "Image", NDArray[np.uint
 Spread = Literal["auto", "whole"]
 
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF")
+SUFFIXES = frozenset((".avif", ".bmp", ".gif", ".jfif", ".jpe", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"))
+"""Endings, in lower case, that files of these formats have."""
 _PLUGINS = ("Jpeg", "Png", "WebP", "Gif", "Bmp", "Tiff", "Avif")
 _KEPT_MODES = frozenset(("1", "L", "LA", "P", "RGB", "RGBA", "CMYK", "YCbCr"))
 _CONVERTED = {"La": "LA", "RGBa": "RGBA", "PA": "RGBA"}  # anything else becomes RGB

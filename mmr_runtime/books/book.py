@@ -14,10 +14,11 @@ from mmr_runtime.books import dialogue as spoken
 from mmr_runtime.books import epub
 from mmr_runtime.books.dialogue import Dialogue
 from mmr_runtime.books.info import STORY, UNSEEN_TYPES, BookInfo, read_comic_info
-from mmr_runtime.books.names import PAGE_SUFFIXES, UNREAD_SUFFIXES, is_hidden, natural_key, suffix
+from mmr_runtime.books.names import UNREAD_SUFFIXES, is_hidden, natural_key, suffix
 from mmr_runtime.books.nested import Nested, open_archive_file
 from mmr_runtime.books.sources import Folder, Source
 from mmr_runtime.errors import BookError, InputError, MissingFileError
+from mmr_runtime.image import SUFFIXES as PAGE_SUFFIXES
 from mmr_runtime.limits import MAX_DIALOGUE_BYTES, MAX_INFO_BYTES, MAX_TEXT_CHARS
 
 if TYPE_CHECKING:

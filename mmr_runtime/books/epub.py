@@ -7,9 +7,10 @@ from html.parser import HTMLParser
 from urllib.parse import unquote, urlsplit
 
 from mmr_runtime.books.info import BookInfo
-from mmr_runtime.books.names import PAGE_SUFFIXES, suffix
+from mmr_runtime.books.names import suffix
 from mmr_runtime.books.sources import Source
 from mmr_runtime.errors import BookError
+from mmr_runtime.image import SUFFIXES as PAGE_SUFFIXES
 from mmr_runtime.limits import MAX_INFO_BYTES
 from mmr_runtime.safe_xml import parse
 

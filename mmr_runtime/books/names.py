@@ -6,9 +6,6 @@ import re
 import unicodedata
 from pathlib import PurePosixPath
 
-PAGE_SUFFIXES = frozenset((".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".avif"))
-"""Of images that are pages; `mmr_runtime.image` reads them."""
-
 UNREAD_SUFFIXES = frozenset((".jxl", ".heic", ".heif"))
 """Of images that other readers may show and mmr does not read: named, so that page numbers can be compared."""
 

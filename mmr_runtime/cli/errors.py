@@ -10,9 +10,10 @@ import contextlib
 import os
 import sys
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import click
@@ -21,6 +22,12 @@ from mmr_runtime.cli.display import one_line
 from mmr_runtime.errors import CancelledError, DeviceError, MmrError
 
 NOTHING_FOUND = 1
+
+
+def nothing_found(why: str, folders: Iterable[Path]) -> int:
+    """Say that there was nothing in these folders; the exit code of that."""
+    click.echo(f"nothing found: {why} {', '.join(one_line(str(folder)) for folder in folders)}", err=True)
+    return NOTHING_FOUND
 
 
 @dataclass

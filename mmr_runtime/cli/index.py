@@ -9,7 +9,7 @@ import click
 
 from mmr_runtime.cli import options
 from mmr_runtime.cli.display import one_line, write, write_json
-from mmr_runtime.cli.errors import NOTHING_FOUND, Command
+from mmr_runtime.cli.errors import Command, nothing_found
 from mmr_runtime.cli.progress import report_json, summary, update_library
 
 if TYPE_CHECKING:
@@ -96,5 +96,4 @@ def index(
         write(f"{intended if dry_run else summary(report)}\n{count} {kind} in {one_line(str(place))}")
     if count or (dry_run and report.added):
         return 0
-    click.echo(f"nothing found: no usable {kind} in {', '.join(one_line(str(folder)) for folder in folders)}", err=True)
-    return NOTHING_FOUND
+    return nothing_found(f"no usable {kind} in", folders)

@@ -138,7 +138,7 @@ def filter_options(function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def library_of(
-    engine: Engine, folders: tuple[Path, ...], index: Path | None, store: str | None, kind: Kind = "songs"
+    engine: Engine, folders: tuple[Path, ...], index: Path | None, store: str | None = None, kind: Kind = "songs"
 ) -> Library:
     """Open the library that the user named, with its vectors where the user keeps them."""
     from mmr_runtime.library import Library

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any, Literal
 import click
 
 from mmr_runtime.cli import options
-from mmr_runtime.cli.display import Column, Style, bars, clock, one_line, table, write, write_json
-from mmr_runtime.cli.errors import NOTHING_FOUND, Command
+from mmr_runtime.cli.display import Column, Style, bars, clock, table, write, write_json
+from mmr_runtime.cli.errors import Command, nothing_found
 from mmr_runtime.cli.progress import report_json, update_library
 from mmr_runtime.errors import UsageError
 from mmr_runtime.moods import MOODS
@@ -164,8 +164,7 @@ def rank(
     else:
         _show(question, answer)
     if search.folders and not answer.matches:
-        _say_nothing_found(question.kind, search)
-        return NOTHING_FOUND
+        return _say_nothing_found(question.kind, search)
     return 0
 
 
@@ -239,9 +238,8 @@ def _short(path: Path) -> str:
     return str(path)
 
 
-def _say_nothing_found(kind: Kind, search: Search) -> None:
-    folders = ", ".join(one_line(str(folder)) for folder in search.folders)
-    why = f"no usable {kind} in" if search.update else f"no {kind} are indexed yet of"
-    click.echo(f"nothing found: {why} {folders}", err=True)
+def _say_nothing_found(kind: Kind, search: Search) -> int:
+    code = nothing_found(f"no usable {kind} in" if search.update else f"no {kind} are indexed yet of", search.folders)
     if not search.update:
         click.echo("hint: run it without --no-update", err=True)
+    return code

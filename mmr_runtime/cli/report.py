@@ -8,7 +8,7 @@ import click
 
 from mmr_runtime.cli import options
 from mmr_runtime.cli.display import one_line, write
-from mmr_runtime.cli.errors import NOTHING_FOUND, Command
+from mmr_runtime.cli.errors import Command, nothing_found
 from mmr_runtime.cli.volume import Place, Wishes, composed, tell_problems, volume_options
 from mmr_runtime.errors import UsageError
 
@@ -35,8 +35,7 @@ def report(book: Path, wishes: Wishes, place: Place, output: Path, choice: optio
         raise UsageError(f"{book} is a model, not a book", f"mmr quality {book}")
     with choice.open() as engine, composed(engine, book, wishes, place) as volume:
         if volume is None:
-            click.echo(f"nothing found: no usable songs in {', '.join(map(str, place.folders))}", err=True)
-            return NOTHING_FOUND
+            return nothing_found("no usable songs in", place.folders)
         tell_problems(volume, verbose=place.verbose)
         page = report_html(volume.book, volume.fitted, volume.soundtrack, volume.problems)
     write_file(output, page.encode("utf-8", "replace"))

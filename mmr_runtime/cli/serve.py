@@ -32,7 +32,7 @@ def serve(
 ) -> None:
     """Example: mmr serve --stdio --library ~/Music
 
-    Answer requests of another program until it closes stdin; docs/protocol.md says which there are. Whatever is printed
+    Answer requests of another program until it closes stdin; docs/protocol says which there are. Whatever is printed
     by accident goes to stderr: stdout belongs to the protocol.
     """  # noqa: D415 (an example comes first)
     if stdio == (socket is not None):
@@ -49,7 +49,7 @@ def serve(
     with (
         out,
         choice.open() as engine,
-        options.library_of(engine, folders, index, None) as library,
+        options.library_of(engine, folders, index) as library,
         Server(engine, library, __version__) as server,
     ):
         if socket is None:

@@ -10,7 +10,7 @@ import click
 
 from mmr_runtime.cli import options
 from mmr_runtime.cli.display import Column, Style, clock, one_line, table, write
-from mmr_runtime.cli.errors import NOTHING_FOUND, Command
+from mmr_runtime.cli.errors import Command, nothing_found
 from mmr_runtime.cli.volume import Place, Wishes, composed, tell_problems, volume_options
 from mmr_runtime.errors import UsageError
 from mmr_runtime.moods import MOODS
@@ -66,8 +66,7 @@ def soundtrack(
     chosen = _form(output, form) if output else form
     with choice.open() as engine, composed(engine, book, wishes, place) as volume:
         if volume is None:
-            click.echo(f"nothing found: no usable songs in {', '.join(map(str, place.folders))}", err=True)
-            return NOTHING_FOUND
+            return nothing_found("no usable songs in", place.folders)
         tell_problems(volume, verbose=place.verbose)
         if output and chosen:
             write_file(volume.soundtrack, output, chosen)
@@ -95,9 +94,8 @@ def _show(volume: Volume) -> None:
 
 
 def _row(volume: Volume, part: Part) -> tuple[str, ...]:
-    shares = volume.fitted.shares[part.first : part.last + 1].mean(axis=0)
-    titles = {str(track.path): track.title for track in volume.fitted.songs.tracks}
-    others = [titles[path] for path, _ in part.runners_up]
+    shares = volume.fitted.shares_of(part.first, part.last)
+    others = [volume.fitted.titles[path] for path, _ in part.runners_up]
     return (
         part.pages,
         MOODS[int(shares.argmax())].lower() if len(shares) == len(MOODS) else "-",

@@ -5,9 +5,9 @@ from __future__ import annotations
 import math
 import re
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import wraps
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -112,7 +112,7 @@ class Volume:
     library: Library
     fitted: Fit
     soundtrack: Soundtrack
-    problems: list[str] = field(default_factory=list)
+    problems: list[str]
 
 
 def volume_options(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -188,12 +188,15 @@ def composed(engine: Engine, path: Path, wishes: Wishes, place: Place) -> Iterat
     with Book.open(path) as book, Library.open(place.folders, engine, place.index) as library:
         if place.update:
             update_library(library, verbose=place.verbose)
-        corrections = _corrected(book, library, wishes)
-        present, absent = _present(corrections, library)
+        everything = library.contents()
+        paths = [str(track.path) for track in everything.tracks]
+        corrections = _corrected(book, library, wishes, paths)
+        present, absent = _present(corrections, paths)
         allowed, pinned = place.allowed.make(), {path for _, path in present.pins}
         # What was set by hand stands, whatever else is allowed.
         filters = allowed and (lambda track: allowed(track) or str(track.path) in pinned)
-        if not library.contents(filters).tracks:
+        songs = library.contents(filters) if filters else everything
+        if not songs.tracks:
             yield None
             return
         read = Lettering().read if wishes.ocr else None
@@ -206,7 +209,7 @@ def composed(engine: Engine, path: Path, wishes: Wishes, place: Place) -> Iterat
         finally:
             bar.close()
             cache.close()
-        fitted = fit(embedding, library, filters)
+        fitted = fit(embedding, library, songs)
         names = [f"page {page + 1}, {book.pages[page].name}, {why}" for page, why in embedding.problems]
         problems = list(dict.fromkeys([*book.notes, *names, *absent]))
         soundtrack = compose(book, library, fitted, wishes.options(), present, wishes.start)
@@ -218,13 +221,12 @@ def composed(engine: Engine, path: Path, wishes: Wishes, place: Place) -> Iterat
         yield Volume(book, library, fitted, soundtrack, problems)
 
 
-def _corrected(book: Book, library: Library, wishes: Wishes) -> Corrections:
+def _corrected(book: Book, library: Library, wishes: Wishes, paths: list[str]) -> Corrections:
     """What was set by hand before, and what the user adds to it now."""
     from mmr_runtime.soundtrack import Corrections, correct, revise
     from mmr_runtime.soundtrack.memory import recall_corrections, recall_soundtrack
 
     corrections = Corrections() if wishes.fresh else recall_corrections(library, book)
-    paths = [str(track.path) for track in library.tracks()]
     if wishes.edit is not None:
         edited = _read(wishes.edit)
         # What changed is told by what was exported: the soundtrack of the last run.
@@ -235,9 +237,9 @@ def _corrected(book: Book, library: Library, wishes: Wishes) -> Corrections:
     return correct(corrections, paths, pins=wishes.parsed_pins(len(book)), bans=wishes.bans)
 
 
-def _present(corrections: Corrections, library: Library) -> tuple[Corrections, list[str]]:
+def _present(corrections: Corrections, paths: list[str]) -> tuple[Corrections, list[str]]:
     """Corrections without pins to songs that are not there now, and what to say of those."""
-    here = {str(track.path) for track in library.tracks()}
+    here = set(paths)
     pins = tuple((page, path) for page, path in corrections.pins if path in here)
     gone = dict.fromkeys(path for _, path in corrections.pins if path not in here)
     return replace(corrections, pins=pins), [f"{path} is pinned and not in the library now" for path in gone]
@@ -252,7 +254,7 @@ def _read(path: Path) -> bytes:
 
 def tell_problems(volume: Volume, *, verbose: bool) -> None:
     """Say on stderr what of a book was left out."""
-    problems: Sequence[str] = volume.problems
+    problems = volume.problems
     if problems:
         count = len(problems)
         more = "" if verbose else " (-v says more)"

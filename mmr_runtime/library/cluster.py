@@ -6,7 +6,6 @@ Each has the model open, with one thread. The index is written by this process a
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
@@ -16,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mmr_runtime.errors import AudioError, DeviceError, InputError
-from mmr_runtime.library.indexing import HASH_BYTES, Look, Looks
+from mmr_runtime.library.indexing import Look, Looks, PassingError, content_hash
 from mmr_runtime.library.scan import FoundFile
 from mmr_runtime.library.store import Embedded
 
@@ -83,12 +82,10 @@ class _Listener:
         return {name: [row[name] for row in found] for name in found[0]}
 
     def _row(self, number: int, path: str) -> dict[str, Any]:
-        row = {"number": number, "content": b"", "problem": "", "vectors": b"", "starts": b"", "seconds": 0.0}
-        row["loudness"] = np.nan
+        row: dict[str, Any] = {"number": number, "content": b"", "problem": "", "passing": ""}
+        row |= {"vectors": b"", "starts": b"", "seconds": 0.0, "loudness": np.nan}
         try:
-            with Path(path).open("rb") as file:
-                content = hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=HASH_BYTES)).digest()
-            row["content"] = content
+            content = row["content"] = content_hash(Path(path))
             if content not in self._known:
                 song = self._engine.embed_audio(path, measure=True)
                 row["vectors"] = np.concatenate([song.vector[None], song.windows]).astype("<f4").tobytes()
@@ -97,12 +94,14 @@ class _Listener:
                 row["loudness"] = np.nan if song.loudness is None else song.loudness
         except InputError as error:
             row["problem"] = error.message
-        except OSError as error:
-            row["problem"] = f"{path} cannot be read: {error.strerror}"
+        except PassingError as error:
+            row["passing"] = str(error)
         return row
 
 
 def _look(row: dict[str, Any], size: int) -> Look:
+    if row["passing"]:
+        raise PassingError(row["passing"])
     if row["problem"]:
         raise AudioError(row["problem"], "leave it out")
     if not row["vectors"]:

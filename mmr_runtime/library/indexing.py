@@ -26,12 +26,12 @@ from mmr_runtime.library.tags import Tags, read_tags
 if TYPE_CHECKING:
     from mmr_runtime.engine import Engine
 
-HASH_BYTES = 20
+_HASH_BYTES = 20
 _EMPTY_ROOT_FILES = 10
 """A folder that held this many files and now holds nothing at all is taken for a disk that is not plugged in."""
 
 
-class _PassingError(Exception):
+class PassingError(Exception):
     """A file that cannot be used now, but perhaps the next time."""
 
 
@@ -205,7 +205,7 @@ class Update:
         if row and row.content and (row.size, row.mtime_ns) == (file.size, file.mtime_ns):
             content = row.content
         else:
-            content = _hash(path)
+            content = content_hash(path)
         return Look(content, None if content in self._have else self._embed(path))
 
     def _take(self, file: FoundFile, look: Callable[[], Look]) -> None:
@@ -218,14 +218,14 @@ class Update:
             if _is_as_found(file):
                 self._store.skip(file, reason, self._decoder)
             self._plan.skipped.append((path, reason))
-        except _PassingError as error:
+        except PassingError as error:
             self._plan.skipped.append((path, str(error)))
 
     def _index(self, file: FoundFile, path: Path, look: Look) -> None:
         row, content = self._known.get(file.path), look.content
         if look.embedded is not None and content not in self._have:
             if not _is_as_found(file):
-                raise _PassingError("changed while it was read")
+                raise PassingError("changed while it was read")
             tags = self._tags(path)
             self._store.add_item(content, self._engine.model_id, look.embedded, file, tags, self._former(content))
             self._have.add(content)
@@ -271,12 +271,17 @@ def decoder_name(kind: Kind) -> str:
     return versions()
 
 
-def _hash(path: Path) -> bytes:
+def content_hash(path: Path) -> bytes:
+    """Hash of a file's bytes, which names its content in the index.
+
+    Raises:
+        PassingError: it cannot be read now.
+    """
     try:
         with path.open("rb") as file:
-            return hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=HASH_BYTES)).digest()
+            return hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=_HASH_BYTES)).digest()
     except OSError as error:
-        raise _PassingError(f"cannot be read: {error.strerror}") from error
+        raise PassingError(f"cannot be read: {error.strerror}") from error
 
 
 def _is_as_found(file: FoundFile) -> bool:

@@ -32,13 +32,14 @@ Filter = Callable[[Track], bool]
 _PATTERNS = "patterns"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class _Hit:
-    """An item of the index that was found, by the first of its files."""
+    """An item of the index that was found, by the first of its files; `vector` is float32 (d,)."""
 
     item: int
     score: float
     track: Track
+    vector: Floats
 
 
 @dataclass(frozen=True, eq=False)
@@ -314,14 +315,14 @@ class Library:
         found = self._here(asked, top, filters) if self._vectors is None else self._elsewhere(asked, top, filters)
         ids = [hit.item for hit in found]
         starts = self._best_starts(asked, ids)
-        moods, why = self._moods(asked, self._store.vectors_of(ids, self._engine.embedding_size))
+        moods, why = self._moods(asked, np.array([hit.vector for hit in found], np.float32))
         return [Match(i + 1, hit.score, hit.track, starts[i], moods[i], why[i]) for i, hit in enumerate(found)]
 
     def _here(self, query: Query, count: int, filters: Filter | None) -> list[_Hit]:
         view = self._loaded()
         scores = view.ranker.scores(query)
         chosen = _choose(view, scores, count, filters)
-        return [_Hit(int(view.ids[row]), float(scores[row]), track) for row, track in chosen]
+        return [_Hit(int(view.ids[row]), float(scores[row]), track, view.vectors[row]) for row, track in chosen]
 
     def _elsewhere(self, query: Query, count: int, filters: Filter | None) -> list[_Hit]:
         """The best by the vector store; what filters leave out is made up for by asking for more."""
@@ -337,8 +338,9 @@ class Library:
                 if item not in tracks and self._roots.hold(facts.path) and (filters is None or filters(track)):
                     tracks[item] = track
             if len(tracks) >= count or len(scored) < wanted or wanted >= MOST:
-                hits = [_Hit(item, scored[item], track) for item, track in tracks.items()]
-                return sorted(hits, key=lambda hit: (-hit.score, str(hit.track.path)))[:count]
+                best = sorted(tracks, key=lambda item: (-scored[item], str(tracks[item].path)))[:count]
+                vectors = self._store.vectors_of(best, self._engine.embedding_size)
+                return [_Hit(i, scored[i], tracks[i], v) for i, v in zip(best, vectors, strict=True)]
             wanted *= 4
 
     def _collection(self, modality: Modality) -> str:

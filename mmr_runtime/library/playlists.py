@@ -8,11 +8,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
-from urllib.request import url2pathname
 
 from mmr_runtime.errors import InputError
 from mmr_runtime.limits import MAX_PLAYLIST_BYTES
-from mmr_runtime.safe_xml import parse
 
 PLAYLIST_SUFFIXES = frozenset((".m3u", ".m3u8", ".xspf", ".jspf"))
 
@@ -53,6 +51,8 @@ def _m3u(content: bytes) -> Iterator[str]:
 
 
 def _xspf(content: bytes, path: Path) -> Iterator[str]:
+    from mmr_runtime.safe_xml import parse
+
     for track in parse(content, str(path)).iter("track"):
         locations = [" ".join((element.text or "").split()) for element in track.iter("location")]
         yield from (local for local in map(_local, locations) if local)
@@ -76,6 +76,8 @@ def _local(location: str) -> str:
     except ValueError:
         return ""
     if parts.scheme == "file":
+        from urllib.request import url2pathname  # loads http and ssl, 20 ms that a search need not pay
+
         return url2pathname(parts.path)
     # A single letter is a drive of Windows.
     return unquote(location, errors="surrogateescape") if len(parts.scheme) < 2 else ""

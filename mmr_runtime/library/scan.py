@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from mmr_runtime.errors import LibraryError
+from mmr_runtime.image import SUFFIXES as IMAGE_SUFFIXES
 from mmr_runtime.library.records import Kind
 from mmr_runtime.library.roots import Patterns, Roots
 from mmr_runtime.limits import MAX_LIBRARY_FILES
@@ -15,11 +16,10 @@ from mmr_runtime.limits import MAX_LIBRARY_FILES
 _SOUNDS = """
     aac aif aifc aiff au caf flac m4a m4b mka mp3 mp4 mpga oga ogg opus rf64 snd w64 wav wave weba wma
 """
-_IMAGES = "avif bmp gif jfif jpe jpeg jpg png tif tiff webp"
 
 SUFFIXES: dict[Kind, frozenset[str]] = {
     "songs": frozenset(f".{name}" for name in _SOUNDS.split()),
-    "pages": frozenset(f".{name}" for name in _IMAGES.split()),
+    "pages": IMAGE_SUFFIXES,
 }
 """Endings of the files that a library takes, in lower case."""
 

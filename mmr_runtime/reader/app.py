@@ -42,7 +42,7 @@ def reader(
     with (
         choice.open() as engine,
         Book.open(book) as opened,
-        options.library_of(engine, folders, index, None) as library,
+        options.library_of(engine, folders, index) as library,
     ):
         # Networks are made before the window is there: making one holds the interpreter for a moment.
         engine.warmup(("image", "text"))

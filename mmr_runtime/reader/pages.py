@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
+from collections.abc import Callable
 
 from PySide6.QtCore import QObject, QRunnable, QThreadPool, Signal
 from PySide6.QtGui import QImage
@@ -65,7 +66,7 @@ class Pages(QObject):
 
 
 class _Decoding(QRunnable):
-    def __init__(self, book: Book, number: int, done: object) -> None:
+    def __init__(self, book: Book, number: int, done: Callable[[int, object], None]) -> None:
         super().__init__()
         self._book, self._number, self._tell = book, number, done
 
@@ -79,4 +80,4 @@ class _Decoding(QRunnable):
             result: QImage | str = made
         except MmrError as error:
             result = error.message
-        self._tell(self._number, result)  # type: ignore[operator]
+        self._tell(self._number, result)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 
 from PySide6.QtCore import QObject, Signal
 
@@ -75,14 +76,14 @@ class Work(QObject):
             self._thread = None
         self._stop.clear()
 
-    def _start(self, work: object) -> None:
+    def _start(self, work: Callable[[], None]) -> None:
         self.cancel()
         self._thread = threading.Thread(target=self._run, args=(work,), daemon=True)
         self._thread.start()
 
-    def _run(self, work: object) -> None:
+    def _run(self, work: Callable[[], None]) -> None:
         try:
-            work()  # type: ignore[operator]
+            work()
         except CancelledError:
             pass
         except MmrError as error:

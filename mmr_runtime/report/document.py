@@ -140,12 +140,11 @@ def _card(number: int, part: Part, fitted: Fit) -> str:
     if song.gain_db is not None:
         facts.append(f"{song.gain_db:+.1f} dB")
     facts.append("set by hand" if part.pinned else _margin(part))
-    titles = {str(track.path): track.title for track in fitted.songs.tracks}
     others = "".join(
-        f"<li><span>{html.escape(titles[path])}</span><b>{score:.2f}</b></li>" for path, score in part.runners_up
+        f"<li><span>{html.escape(fitted.titles[path])}</span><b>{score:.2f}</b></li>" for path, score in part.runners_up
     )
     pages = f"page {part.pages}" if part.first == part.last else f"pages {part.pages}"
-    shares = fitted.shares[part.first : part.last + 1].mean(axis=0)
+    shares = fitted.shares_of(part.first, part.last)
     artist = f'<p class="artist">{html.escape(song.artist)}</p>' if song.artist else ""
     return (
         f'<article id="part{number}" style="--c:{COLOURS[_mood(part, fitted)]}"><p class="where">{pages}</p>'
@@ -181,7 +180,7 @@ def _notes(notes: Sequence[str]) -> str:
 
 
 def _mood(part: Part, fitted: Fit) -> str:
-    shares = fitted.shares[part.first : part.last + 1].mean(axis=0)
+    shares = fitted.shares_of(part.first, part.last)
     return MOODS[int(shares.argmax())] if len(shares) == len(MOODS) else MOODS[0]
 
 

@@ -1,4 +1,4 @@
-"""mmr as a side process: one JSON object a line on stdin and stdout (protocol 1, docs/protocol.md)."""
+"""mmr as a side process: one JSON object a line on stdin and stdout (protocol 1, docs/protocol)."""
 
 from __future__ import annotations
 

@@ -58,14 +58,14 @@ class Request:
             value = float(value)
         if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
             wanted = {str: "a text", int: "a whole number", float: "a number", bool: "true or false", list: "a list"}
-            raise UsageError(f"{self.method}: {name} must be {wanted.get(kind, 'an object')}", "see docs/protocol.md")
+            raise UsageError(f"{self.method}: {name} must be {wanted.get(kind, 'an object')}", "see docs/protocol")
         return value
 
     def texts(self, name: str) -> list[str]:
         """A list of texts, by default empty."""
         values = self.get(name, list, [])
         if not all(isinstance(value, str) for value in values):
-            raise UsageError(f"{self.method}: {name} must be a list of texts", "see docs/protocol.md")
+            raise UsageError(f"{self.method}: {name} must be a list of texts", "see docs/protocol")
         return values
 
 
@@ -94,7 +94,7 @@ def parse(found: dict[str, Any], out: Writer) -> Request:
         raise UsageError("the object names no method", 'send {"id": 1, "method": "ping", "params": {}}')
     params = found.get("params", {})
     if not isinstance(params, dict):
-        raise UsageError(f"{found['method']}: params must be an object", "see docs/protocol.md")
+        raise UsageError(f"{found['method']}: params must be an object", "see docs/protocol")
     return Request(identity(found.get("id")), found["method"], params, out)
 
 

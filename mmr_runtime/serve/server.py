@@ -6,6 +6,7 @@ the other on a second one. The thread that reads lines does nothing else, so tha
 
 from __future__ import annotations
 
+import json
 import threading
 from collections.abc import Callable
 from concurrent.futures import CancelledError as FutureCancelled
@@ -126,7 +127,7 @@ class Server:
     def _prefetch(self, request: Request) -> None:
         pages = request.get("pages", list)
         if not all(isinstance(page, int) and not isinstance(page, bool) for page in pages):
-            raise UsageError("prefetch: pages must be a list of whole numbers", "see docs/protocol.md")
+            raise UsageError("prefetch: pages must be a list of whole numbers", "see docs/protocol")
         session = self._opened()
         self._answer(request, session, session.prefetch(pages), lambda _: {})
 
@@ -189,13 +190,7 @@ class Server:
         book = Book.open(request.get("path", str))
         change = request.get("change", float, self._options.change)
         self._options = Options(change, min_seconds=request.get("min_seconds", float, self._options.min_seconds))
-        if self._session:
-            self._session.close()
-        if self._book:
-            self._book.close()
-        self._book = book
-        self._session = Session(self._engine, self._library, options=self._options, cache=self._cache)
-        self._session.open_book(book).result()
+        self._follow(book)
         return {
             "title": book.title,
             "pages": [page.name for page in book.pages],
@@ -203,6 +198,16 @@ class Server:
             "spoken": sorted(book.dialogue.lines),
             "notes": book.notes,
         }
+
+    def _follow(self, book: Book) -> None:
+        """Begin anew with this book, with the songs and the taste of now."""
+        if self._session:
+            self._session.close()
+        if self._book and self._book is not book:
+            self._book.close()
+        self._book = book
+        self._session = Session(self._engine, self._library, options=self._options, cache=self._cache)
+        self._session.open_book(book).result()
 
     def _rank(self, request: Request, _: threading.Event) -> dict[str, Any]:
         sources = [self._image(request, page) for page in request.get("pages", list, [])]
@@ -232,8 +237,6 @@ class Server:
         raise UsageError(f"{request.method}: a page is an object with path, base64, or archive and member", "")
 
     def _soundtrack(self, request: Request, stop: threading.Event) -> dict[str, Any]:
-        import json
-
         options = Options(
             request.get("change", float, self._options.change),
             request.get("min_pages", int, self._options.min_pages),
@@ -256,10 +259,8 @@ class Server:
         report = self._library.update(progress=progress, cancel=stop)
         counts = {name: getattr(report, name) for name in ("added", "kept", "moved", "removed")}
         skipped = [{"path": str(path), "reason": reason} for path, reason in report.skipped]
-        if self._session and self._book:  # with the songs that are there now
-            self._session.close()
-            self._session = Session(self._engine, self._library, options=self._options, cache=self._cache)
-            self._session.open_book(self._book).result()
+        if self._book:
+            self._follow(self._book)  # with the songs that are there now
         return {**counts, "skipped": skipped, "songs": len(self._library)}
 
     def _progress(self, request: Request) -> Callable[[int, int], None]:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
@@ -34,29 +35,34 @@ class Fit:
         songs: of the library, by path.
         pages: float32 (n, d), vectors of the pages.
         affinity: float64 (n, m); a page that is not seen favours none.
-        scores: float64 (n, 7), how strongly a page has each mood, against the book; zeros where it is not seen.
-        shares: float64 (n, 7), the same as shares of a whole.
+        shares: float64 (n, 7), of each mood in a page, against the book; equal where it is not seen.
     """
 
     songs: Contents
     pages: NDArray[np.float32]
     affinity: Floats
-    scores: Floats
     shares: Floats
 
-    @property
-    def paths(self) -> list[str]:
-        """Of the songs."""
-        return [str(track.path) for track in self.songs.tracks]
+    @cached_property
+    def titles(self) -> dict[str, str]:
+        """Of the songs, by path, in their order."""
+        return {str(track.path): track.title for track in self.songs.tracks}
+
+    def shares_of(self, first: int, last: int) -> Floats:
+        """Mood shares (7,) of pages first to last, from 0 and inclusive."""
+        return np.asarray(self.shares[first : last + 1].mean(axis=0))
 
 
-def fit(embedding: BookEmbedding, library: Library, filters: Callable[[Track], bool] | None = None) -> Fit:
-    """How well the songs of a library that a filter keeps fit the pages of a book.
+def fit(embedding: BookEmbedding, library: Library, songs: Contents | None = None) -> Fit:
+    """How well songs fit the pages of a book.
 
-    See `affinity` for how pages are read. Songs are compared with those that are kept.
+    Args:
+        embedding: of the book; see `affinity` for how its pages are read.
+        library: of the songs.
+        songs: that are compared with each other; None: all of the library.
     """
     engine = library.engine
-    songs = library.contents(filters)
+    songs = library.contents() if songs is None else songs
     seen = np.flatnonzero(embedding.seen)
     count, moods = len(embedding.pages), engine.mood_scores(embedding.pages[:0], "image").shape[1]
     affinity, scores = np.zeros((count, len(songs.tracks))), np.zeros((count, moods))
@@ -64,7 +70,7 @@ def fit(embedding: BookEmbedding, library: Library, filters: Callable[[Track], b
     scores[seen] = page_moods(engine, pages, [embedding.dialogue[page] for page in seen], about=embedding.about)
     affinity[seen] = affinities(Ranker(engine, songs.vectors, "audio"), pages, scores[seen])
     shares = engine.mood_shares(scores.astype(np.float32)).astype(np.float64)
-    return Fit(songs, embedding.pages, affinity, scores, shares)
+    return Fit(songs, embedding.pages, affinity, shares)
 
 
 def plan(
@@ -106,7 +112,8 @@ def compose(
 ) -> Soundtrack:
     """The soundtrack of a book whose pages and songs were compared already; see `plan`."""
     corrections = corrections or Corrections()
-    pins, bans = corrections.numbers(fitted.paths)
+    paths = list(fitted.titles)
+    pins, bans = corrections.numbers(paths)
     segments = plan_segments(fitted.affinity, options, pins=pins, bans=bans)
     engine, contents = library.engine, fitted.songs
     moods = engine.moods(contents.vectors, "audio").tolist()
@@ -117,7 +124,7 @@ def compose(
         return soundtrack
     windows = library.windows(contents.ids[[segment.song for segment in segments]])
     starts = [
-        quiet_start(fitted.paths[segment.song], _best_start(Ranker(engine, vectors, "audio"), seconds, fitted, segment))
+        quiet_start(paths[segment.song], _best_start(Ranker(engine, vectors, "audio"), seconds, fitted, segment))
         if len(vectors)
         else 0.0
         for segment, (vectors, seconds) in zip(segments, windows, strict=True)
@@ -131,9 +138,8 @@ def compose(
 
 def _best_start(ranker: Ranker, starts: Floats, fitted: Fit, segment: Segment) -> float:
     """Start in seconds of the song's window that fits the pages of a segment best."""
-    pages = slice(segment.first, segment.last + 1)
-    shares = fitted.shares[pages].mean(axis=0, keepdims=True).astype(np.float32)
-    around = unit_rows(fitted.pages[pages].mean(axis=0, keepdims=True))
+    shares = fitted.shares_of(segment.first, segment.last)[None].astype(np.float32)
+    around = unit_rows(fitted.pages[segment.first : segment.last + 1].mean(axis=0, keepdims=True))
     return float(starts[int(ranker.affinities(around, shares, "image")[0].argmax())])
 
 

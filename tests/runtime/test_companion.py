@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import CancelledError as FutureCancelled
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -47,6 +48,22 @@ class ReaderEngine(FakeEngine):
         if self.gate:
             self.gate()
         return super().embed_images(images, spread=spread)
+
+    @contextmanager
+    def held(self) -> Iterator[threading.Event]:
+        """The next page to be embedded waits until this ends; the event tells that one does."""
+        entered, release = threading.Event(), threading.Event()
+
+        def hold() -> None:
+            self.gate = None
+            entered.set()
+            assert release.wait(20)
+
+        self.gate = hold
+        try:
+            yield entered
+        finally:
+            release.set()
 
     def close(self) -> None:
         self.closed += 1
@@ -128,18 +145,10 @@ def test_skimming_freezes(engine: ReaderEngine, library: Library, book: Book) ->
 
 
 def test_the_newest_turn_wins(session: Session, engine: ReaderEngine) -> None:
-    entered, release = threading.Event(), threading.Event()
-
-    def hold() -> None:
-        engine.gate = None
-        entered.set()
-        assert release.wait(10)
-
-    engine.gate = hold
-    running = session.turn_async(0)
-    assert entered.wait(10)
-    waiting, newest = session.turn_async(1), session.turn_async(2)
-    release.set()
+    with engine.held() as entered:
+        running = session.turn_async(0)
+        assert entered.wait(10)
+        waiting, newest = session.turn_async(1), session.turn_async(2)
     assert newest.result(10).page == 2
     with pytest.raises(FutureCancelled):
         waiting.result(0)
@@ -238,22 +247,14 @@ def test_networks_are_unloaded_after_a_while_and_loaded_again(
 
 
 def test_closing_cancels_what_waits(engine: ReaderEngine, library: Library, book: Book) -> None:
-    entered, release = threading.Event(), threading.Event()
-
-    def hold() -> None:
-        engine.gate = None
-        entered.set()
-        assert release.wait(10)
-
     session = Session(engine, library)  # type: ignore[arg-type]
     session.open_book(book).result(10)
-    engine.gate = hold
-    session.turn_async(0)
-    assert entered.wait(10)
-    waiting = session.prefetch([1])
-    closing = threading.Thread(target=session.close)
-    closing.start()
-    release.set()
+    with engine.held() as entered:
+        session.turn_async(0)
+        assert entered.wait(10)
+        waiting = session.prefetch([1])
+        closing = threading.Thread(target=session.close)
+        closing.start()
     closing.join(10)
     with pytest.raises((FutureCancelled, CancelledError)):
         waiting.result(0)

@@ -106,7 +106,7 @@ def test_a_new_time_stamp_alone_costs_a_hash_once(
     update(songs, engine)
     os.utime(songs / "low.wav", ns=(1, 1))
     assert counts(update(songs, engine)) == {"kept": 3}
-    monkeypatch.setattr(indexing, "_hash", lambda path: pytest.fail(f"{path} was read again"))
+    monkeypatch.setattr(indexing, "content_hash", lambda path: pytest.fail(f"{path} was read again"))
     assert counts(update(songs, engine)) == {"kept": 3}
     assert len(engine.embedded) == 3
 
@@ -226,10 +226,10 @@ def test_a_file_that_cannot_be_read_now_is_tried_the_next_time(
     songs: Path, engine: FakeEngine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def refused(path: Path) -> bytes:
-        raise indexing._PassingError("cannot be read: Permission denied")
+        raise indexing.PassingError("cannot be read: Permission denied")
 
     with monkeypatch.context() as patched:
-        patched.setattr(indexing, "_hash", refused)
+        patched.setattr(indexing, "content_hash", refused)
         assert len(update(songs, engine).skipped) == 3
     assert counts(update(songs, engine)) == {"added": 3}
 

@@ -173,21 +173,13 @@ def test_a_soundtrack_and_an_index_tell_how_far_they_are(client: Client, book: P
 
 def test_the_newest_turn_wins_and_each_is_answered_once(client: Client, book: Path, engine: ReaderEngine) -> None:
     client.ask("open_book", path=str(book))
-    entered, release = threading.Event(), threading.Event()
-
-    def hold() -> None:
-        engine.gate = None
-        entered.set()
-        assert release.wait(SECONDS)
-
-    engine.gate = hold
-    first = client.send("turn", page=0)
-    assert entered.wait(SECONDS)
-    second, third = client.send("turn", page=1), client.send("turn", page=2)
     answers = {}
-    answers[second] = client.answer(second)
-    assert client.ask("ping") == {"protocol": 1}  # heard while a page is looked at
-    release.set()
+    with engine.held() as entered:
+        first = client.send("turn", page=0)
+        assert entered.wait(SECONDS)
+        second, third = client.send("turn", page=1), client.send("turn", page=2)
+        answers[second] = client.answer(second)
+        assert client.ask("ping") == {"protocol": 1}  # heard while a page is looked at
     for _ in range(2):
         message = client.next()
         answers[message["id"]] = message
@@ -197,37 +189,21 @@ def test_the_newest_turn_wins_and_each_is_answered_once(client: Client, book: Pa
 
 
 def test_what_waits_can_be_cancelled(client: Client, book: Path, engine: ReaderEngine) -> None:
-    entered, release = threading.Event(), threading.Event()
-
-    def hold() -> None:
-        engine.gate = None
-        entered.set()
-        assert release.wait(SECONDS)
-
-    engine.gate = hold
-    running, waiting = client.send("soundtrack", path=str(book)), client.send("index")
-    assert entered.wait(SECONDS)
-    cancelled = [client.send("cancel", id=number) for number in (waiting, running)]
-    assert all(client.answer(number)["result"] == {"found": True} for number in cancelled)
-    release.set()
+    with engine.held() as entered:
+        running, waiting = client.send("soundtrack", path=str(book)), client.send("index")
+        assert entered.wait(SECONDS)
+        cancelled = [client.send("cancel", id=number) for number in (waiting, running)]
+        assert all(client.answer(number)["result"] == {"found": True} for number in cancelled)
     assert client.answer(running)["error"]["code"] == "cancelled"
     assert client.answer(waiting)["error"]["code"] == "cancelled"
 
 
 def test_an_id_in_use_is_refused(client: Client, book: Path, engine: ReaderEngine) -> None:
-    entered, release = threading.Event(), threading.Event()
-
-    def hold() -> None:
-        engine.gate = None
-        entered.set()
-        assert release.wait(SECONDS)
-
-    engine.gate = hold
-    number = client.send("soundtrack", path=str(book))
-    assert entered.wait(SECONDS)
-    client.raw(json.dumps({"id": number, "method": "index"}).encode() + b"\n")
-    assert client.answer(number)["error"]["code"] == "usage"
-    release.set()
+    with engine.held() as entered:
+        number = client.send("soundtrack", path=str(book))
+        assert entered.wait(SECONDS)
+        client.raw(json.dumps({"id": number, "method": "index"}).encode() + b"\n")
+        assert client.answer(number)["error"]["code"] == "usage"
     assert "result" in client.answer(number)
 
 
