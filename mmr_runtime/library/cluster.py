@@ -35,7 +35,7 @@ def by_ray(files: Sequence[FoundFile], engine: Engine, have: set[bytes]) -> Look
         have: contents whose vectors are known.
 
     Raises:
-        DeviceError: ray is not installed.
+        DeviceError: ray is not installed, or cannot be started.
     """
     try:
         import ray
@@ -44,9 +44,9 @@ def by_ray(files: Sequence[FoundFile], engine: Engine, have: set[bytes]) -> Look
     if not files:
         return
     started = not ray.is_initialized()
-    if started:
-        ray.init(include_dashboard=False, log_to_driver=False, configure_logging=False)
     try:
+        if started:
+            _start(ray)
         ray.data.DataContext.get_current().enable_progress_bars = False
         known = ray.put(frozenset(have))
         workers = max(1, int(ray.cluster_resources().get("CPU", 1)))
@@ -63,6 +63,14 @@ def by_ray(files: Sequence[FoundFile], engine: Engine, have: set[bytes]) -> Look
     finally:
         if started:
             ray.shutdown()
+
+
+def _start(ray: Any) -> None:
+    try:
+        ray.init(include_dashboard=False, log_to_driver=False, configure_logging=False)
+    except Exception as error:  # of its own kinds, or plain ones
+        reason = (str(error) or type(error).__name__).splitlines()[0]
+        raise DeviceError(f"Ray cannot be started: {reason}", "try again, or index without --engine ray") from error
 
 
 class _Listener:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import json
+import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -154,18 +157,38 @@ def test_what_is_missing_is_said(monkeypatch: pytest.MonkeyPatch, tmp_path: Path
         next(by_ray([], FakeEngine(), set()))  # type: ignore[arg-type]
 
 
-@pytest.mark.filterwarnings("ignore")
 def test_ray_makes_the_same_library(tmp_path: Path) -> None:
+    """By the command, in a process of its own: Ray forks, which a process full of other tests' threads should not."""
     pytest.importorskip("ray", exc_type=ImportError)
     for i in range(5):
         write_song(tmp_path / "songs" / f"{i}.wav", 200 + 400 * i, seconds=6.0)
     (tmp_path / "songs" / "bad.mp3").write_bytes(b"no music")
-    contents, reports = [], []
-    with Engine.open() as engine:
-        for name, cluster in (("here", None), ("there", by_ray)):
-            with Library.open(tmp_path / "songs", engine, tmp_path / name) as library:
-                reports.append(library.update(cluster=cluster))
-                contents.append(library.contents())
+    command = [sys.executable, "-m", "mmr_runtime.cli", "index", str(tmp_path / "songs"), "--json"]
+    reports, contents = [], []
+    for name in ("local", "ray"):
+        where = ["--index", str(tmp_path / name), "--engine", name]
+        done = subprocess.run([*command, *where], capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
+        reports.append(json.loads(done.stdout)["indexed"])
+        with Engine.open() as engine, Library.open(tmp_path / "songs", engine, tmp_path / name) as library:
+            contents.append(library.contents())
     assert reports[0] == reports[1]
+    assert reports[0]["added"] == 5
     assert contents[0].tracks == contents[1].tracks
     np.testing.assert_allclose(contents[0].vectors, contents[1].vectors, atol=1e-5)
+
+
+def test_a_ray_that_does_not_start_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(**_: Any) -> None:
+        raise RuntimeError("The current node timed out\nwith details")
+
+    ended: list[bool] = []
+    broken = SimpleNamespace(is_initialized=lambda: False, init=refuse, shutdown=lambda: ended.append(True))
+    monkeypatch.setitem(sys.modules, "ray", broken)
+    write_song(tmp_path / "songs" / "a.wav", 300)
+    with (
+        Library.open(tmp_path / "songs", FakeEngine(), tmp_path / "index") as library,  # type: ignore[arg-type]
+        pytest.raises(DeviceError, match=r"The current node timed out \(try again"),
+    ):
+        library.update(cluster=by_ray)
+    assert ended == [True]
