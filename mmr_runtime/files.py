@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import secrets
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -16,6 +15,8 @@ def write_whole(path: Path, parts: Iterable[bytes]) -> None:
     Raises:
         OSError: the place cannot be written to.
     """
+    import secrets  # a search that writes nothing need not pay 2 ms for it
+
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
     try:
         with temporary.open("xb") as file:

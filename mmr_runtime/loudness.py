@@ -32,12 +32,14 @@ def loudness(windows: Floats, rate: int) -> float | None:
         windows: float32 (w, n), mono in [-1, 1], n samples of one song each.
         rate: Hz.
     """
-    from scipy.signal import sosfilt
-
     block, step = round(_BLOCK_SECONDS * rate), round(_STEP_SECONDS * rate)
     if windows.shape[1] < block:
         return None
-    power = np.square(sosfilt(k_weighting(rate), windows.astype(np.float64), axis=1))
+    length = windows.shape[1]
+    # By FFT: scipy.signal would cost 0.7 s and 70 MB. What rings on ends in the zeros behind, not in the beginning.
+    size = length + rate // 4
+    weighted = np.fft.irfft(np.fft.rfft(windows, size, axis=1) * _response(rate, size), size, axis=1)[:, :length]
+    power = np.square(weighted, dtype=np.float64)
     sums = np.concatenate([np.zeros((len(power), 1)), np.cumsum(power, axis=1)], axis=1)
     starts = np.arange(0, windows.shape[1] - block + 1, step)
     blocks = ((sums[:, starts + block] - sums[:, starts]) / block).ravel()
@@ -53,6 +55,15 @@ def level(lufs: float | None, replay_gain: float | None) -> float | None:
     """Gain in dB that brings a song to `TARGET_LUFS`: the file's own ReplayGain where it has one; None if unknown."""
     gain = replay_gain if replay_gain is not None else None if lufs is None else TARGET_LUFS - lufs
     return None if gain is None else min(max(gain, GAIN_RANGE_DB[0]), GAIN_RANGE_DB[1])
+
+
+@cache
+def _response(rate: int, size: int) -> NDArray[np.complex64]:
+    """Of both filters, at the frequencies of a real FFT of this size."""
+    delay = np.exp(-2j * np.pi * np.arange(size // 2 + 1) / size)[:, None] ** np.arange(3)
+    sections = k_weighting(rate)
+    response = (delay @ sections[:, :3].T) / (delay @ sections[:, 3:].T)
+    return np.asarray(response.prod(axis=1), np.complex64)
 
 
 @cache

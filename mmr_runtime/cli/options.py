@@ -142,9 +142,12 @@ def library_of(
 ) -> Library:
     """Open the library that the user named, with its vectors where the user keeps them."""
     from mmr_runtime.library import Library
+
+    if store is None:
+        return Library.open(folders, engine, index, kind=kind)
     from mmr_runtime.library.vectors import Milvus
 
-    return Library.open(folders, engine, index, kind=kind, vectors=None if store is None else Milvus(store))
+    return Library.open(folders, engine, index, kind=kind, vectors=Milvus(store))
 
 
 def _print_version(ctx: click.Context, _: click.Parameter, value: bool) -> None:

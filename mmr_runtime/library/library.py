@@ -21,12 +21,12 @@ from mmr_runtime.library.records import Contents, Kind, Match, Progress, Track, 
 from mmr_runtime.library.roots import Patterns, Roots, is_within
 from mmr_runtime.library.scan import Scan, scan
 from mmr_runtime.library.store import FileFacts, FileRow, Floats, Store
-from mmr_runtime.library.vectors import MOST, VectorStore
 from mmr_runtime.loudness import level
 from mmr_runtime.rank import Query, Ranker, query_moods, reasons, top
 
 if TYPE_CHECKING:
     from mmr_runtime.engine import Engine, Modality
+    from mmr_runtime.library.vectors import VectorStore
 
 Filter = Callable[[Track], bool]
 _PATTERNS = "patterns"
@@ -326,6 +326,8 @@ class Library:
 
     def _elsewhere(self, query: Query, count: int, filters: Filter | None) -> list[_Hit]:
         """The best by the vector store; what filters leave out is made up for by asking for more."""
+        from mmr_runtime.library.vectors import MOST
+
         assert self._vectors is not None
         nothing = np.zeros((0, self._engine.embedding_size), np.float32)
         vector = Ranker(self._engine, nothing, self._modality).query_vector(query)
