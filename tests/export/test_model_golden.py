@@ -310,11 +310,11 @@ def steps(weights: dict[str, Tensor], batch: dict[str, Tensor]) -> dict[str, tup
     for mode in STEPS:
         model = AudioCLIP(PRESETS["audioclip"])
         model.load_state_dict(weights)
-        normalise_gradients(model.audio.fbsp)
         with torch.enable_grad():
             output: Output = model.train(mode == "train")(**batch)
             assert output.loss is not None
             output.loss.backward()  # type: ignore[no-untyped-call]
+        normalise_gradients(model.audio.fbsp)
         done[mode] = (model, output)
     return done
 

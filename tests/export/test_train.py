@@ -30,6 +30,7 @@ from mmr_export.model.config import SMALL, AudioConfig, TextConfig
 from mmr_export.train.audio_student import AudioOptions, Lesson, crops, decibels, pooled_features, train_audio
 from mmr_export.train.dialogue import fit_dialogue
 from mmr_export.train.losses import class_aware_loss, direction_loss
+from mmr_export.train.recipe import read_toml
 from mmr_export.train.small import Recipe, token_words
 from mmr_export.train.sounds import Sound, SoundOptions, Voice, make_sounds
 from mmr_export.train.space import Examples, Head, SpaceOptions, fit_space, follow, ridge
@@ -173,9 +174,9 @@ def test_the_recipe_of_the_package_reads() -> None:
 
 
 def test_a_recipe_with_an_unknown_key_is_refused(tmp_path: Path) -> None:
-    (tmp_path / "r.toml").write_text("[space]\nsise = 3\n", encoding="utf-8")
+    (tmp_path / "r.toml").write_text('kind = "small"\n[space]\nsise = 3\n', encoding="utf-8")
     with pytest.raises(InputError, match="sise"):
-        Recipe.read(tmp_path / "r.toml")
+        Recipe.of(read_toml(tmp_path / "r.toml"), tmp_path / "r.toml")
 
 
 def test_the_corpus_is_repeatable_and_without_repetitions() -> None:

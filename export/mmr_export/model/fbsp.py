@@ -10,7 +10,6 @@ import math
 
 import torch
 from torch import Tensor, nn
-from torch.utils.hooks import RemovableHandle
 
 from mmr_export.frontend_fit import time_grid
 
@@ -94,14 +93,12 @@ class Fbsp(nn.Module):
         return self._cache[1]
 
 
-def normalise_gradients(fbsp: Fbsp) -> list[RemovableHandle]:
-    """Divide each gradient of m, fb and fc by its largest entry (+ 1e-8), as the original's training does.
+def normalise_gradients(fbsp: Fbsp) -> None:
+    """Divide the gradients of m, fb and fc each by its largest entry (+ 1e-8), in place, as the original does.
 
-    Returns:
-        the hooks; `remove()` takes one away.
+    The original does it by hooks, in the middle of the backward pass. Here it comes behind: gradients of several parts
+    of a batch, or of several processes, are whole only then.
     """
-
-    def normalise(gradient: Tensor) -> Tensor:
-        return gradient / (gradient.abs().max() + EPS)
-
-    return [p.register_hook(normalise) for p in (fbsp.m, fbsp.fb, fbsp.fc)]  # type: ignore[no-untyped-call]
+    for parameter in (fbsp.m, fbsp.fb, fbsp.fc):
+        if parameter.grad is not None:
+            parameter.grad /= parameter.grad.abs().max() + EPS

@@ -23,9 +23,28 @@ def class_aware_loss(logits: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
         columns: float (m, 7), mood profiles of the columns.
     """
     alike = SHARPNESS * F.normalize(rows, dim=1) @ F.normalize(columns, dim=1).T
-    along = -(alike.softmax(dim=1) * logits.log_softmax(dim=1)).sum(dim=1).mean()
-    across = -(alike.T.softmax(dim=1) * logits.T.log_softmax(dim=1)).sum(dim=1).mean()
-    return along + across
+    return _soft_loss(logits, alike.softmax(dim=1), alike.T.softmax(dim=1))
+
+
+def label_aware_loss(logits: Tensor, overlap: Tensor) -> Tensor:
+    """Symmetric contrastive loss whose positives are all pairs of a batch that share a label.
+
+    The target of a row is its overlaps divided by their sum (for one label each: SupCon's, Khosla et al. 2020, with the
+    logarithm outside the sum). With no labels in common it is AudioCLIP's loss for one pair of modalities.
+
+    Args:
+        logits: float (n, n), scaled similarities; the diagonal are the pairs.
+        overlap: float (n, n), symmetric, at least 0, 1 on the diagonal.
+    """
+    return _soft_loss(
+        logits, overlap / overlap.sum(dim=1, keepdim=True), overlap.T / overlap.T.sum(dim=1, keepdim=True)
+    )
+
+
+def _soft_loss(logits: Tensor, along: Tensor, across: Tensor) -> Tensor:
+    """Cross-entropies of logits (n, m) to distributions over columns (n, m), and over rows (m, n); their sum."""
+    first = -(along * logits.log_softmax(dim=1)).sum(dim=1).mean()
+    return first - (across * logits.T.log_softmax(dim=1)).sum(dim=1).mean()
 
 
 def direction_loss(vectors: Tensor, targets: Tensor) -> Tensor:

@@ -14,8 +14,7 @@ import gzip
 import hashlib
 import json
 import math
-import tomllib
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -43,6 +42,7 @@ from mmr_export.model.image import MobileNetV2
 from mmr_export.synth.pages import generate_page
 from mmr_export.train.audio_student import AudioOptions, Lesson, pooled_features, train_audio
 from mmr_export.train.dialogue import fit_dialogue
+from mmr_export.train.recipe import decode, read_toml, recipe_path
 from mmr_export.train.sounds import Heard, SoundOptions, hear
 from mmr_export.train.space import MOOD_COUNT, Affine, Examples, Space, SpaceOptions, fit_space, follow, ridge
 from mmr_export.train.stages import is_audio, is_text, once
@@ -57,7 +57,6 @@ from mmr_runtime.text import Tokenizer
 Floats = NDArray[np.float64]
 Report = Callable[[str], None]
 CONFIG = PRESETS["small"]
-RECIPES = Path(__file__).resolve().parents[1] / "recipes"
 IMAGE = ImageSpec(
     height=CONFIG.image.height, width=CONFIG.image.width, mean=(0.5,) * 3, std=(0.5,) * 3, resize="page", grey=True
 )
@@ -91,32 +90,22 @@ class Recipe:
     rank: RankSpec = field(default_factory=RankSpec)
 
     @classmethod
-    def read(cls, path: Path | None = None) -> Recipe:
-        """Read a recipe; without a path, the one that comes with the package.
+    def of(cls, values: Mapping[str, Any], path: Path) -> Recipe:
+        """The recipe of a file's values.
 
         Raises:
-            InputError: it is not TOML or holds unknown keys.
+            InputError: it holds unknown keys or values that cannot be.
         """
-        try:
-            values: dict[str, Any] = tomllib.loads((path or RECIPES / "small.toml").read_text(encoding="utf-8"))
-            values.pop("kind", None)
-            parts = {
-                "space": SpaceOptions,
-                "sounds": SoundOptions,
-                "text": TextOptions,
-                "audio": AudioOptions,
-                "rank": RankSpec,
-            }
-            return cls(**{k: parts[k](**_fixed(v)) if k in parts else v for k, v in values.items()})
-        except FileNotFoundError as error:
-            raise MissingFileError(f"no recipe {path}", "give the path of a TOML file") from error
-        except (tomllib.TOMLDecodeError, TypeError) as error:
-            raise InputError(f"{path or 'the recipe'} cannot be used: {error}", "compare recipes/small.toml") from error
+        return decode(cls, values, PARTS, path)
+
+    @classmethod
+    def read(cls) -> Recipe:
+        """The recipe of the shipped model."""
+        path = recipe_path("small")
+        return cls.of(read_toml(path), path)
 
 
-def _fixed(values: dict[str, Any]) -> dict[str, Any]:
-    """TOML's arrays as tuples: options are compared and named by their text."""
-    return {k: tuple(v) if isinstance(v, list) else v for k, v in values.items()}
+PARTS = {"space": SpaceOptions, "sounds": SoundOptions, "text": TextOptions, "audio": AudioOptions, "rank": RankSpec}
 
 
 def train_small(data: Path, output: Path, recipe: Recipe, cache: Path, device: torch.device, report: Report) -> None:

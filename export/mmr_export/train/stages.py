@@ -34,7 +34,7 @@ def once(
     cache.mkdir(parents=True, exist_ok=True)
     unfinished = path.with_suffix(".course")
     train(unfinished)
-    _save({name: value for name, value in model.state_dict().items() if owns(name)}, path)
+    save({name: value for name, value in model.state_dict().items() if owns(name)}, path)
     unfinished.unlink(missing_ok=True)
 
 
@@ -53,11 +53,11 @@ class Course:
 
     Args:
         path: where it is kept; None: nowhere.
-        rng: draws the batches; PyTorch's own generator is kept beside it.
+        rng: draws the batches, where one generator does; PyTorch's own is kept beside it.
         parts: all else that changes from step to step, by name.
     """
 
-    def __init__(self, path: Path | None, rng: np.random.Generator, **parts: Stateful) -> None:
+    def __init__(self, path: Path | None, rng: np.random.Generator | None, **parts: Stateful) -> None:
         self._path = path
         self._rng = rng
         self._parts = parts
@@ -69,7 +69,8 @@ class Course:
         kept = torch.load(self._path, weights_only=True, map_location="cpu")
         for name, part in self._parts.items():
             part.load_state_dict(kept["parts"][name])
-        self._rng.bit_generator.state = kept["rng"]
+        if self._rng is not None:
+            self._rng.bit_generator.state = kept["rng"]
         torch.set_rng_state(kept["torch"])
         return int(kept["epochs"])
 
@@ -77,11 +78,12 @@ class Course:
         """Keep the state after this many epochs."""
         if self._path is not None:
             parts = {name: part.state_dict() for name, part in self._parts.items()}
-            rngs = {"rng": self._rng.bit_generator.state, "torch": torch.get_rng_state()}
-            _save({"epochs": epochs, "parts": parts, **rngs}, self._path)
+            drawn = self._rng.bit_generator.state if self._rng is not None else None
+            save({"epochs": epochs, "parts": parts, "rng": drawn, "torch": torch.get_rng_state()}, self._path)
 
 
-def _save(values: dict[str, Any], path: Path) -> None:
+def save(values: dict[str, Any], path: Path) -> None:
+    """Write what `torch.load(weights_only=True)` reads, whole or not at all."""
     part = path.with_suffix(f"{path.suffix}.part")
     torch.save(values, part)
     part.replace(path)
