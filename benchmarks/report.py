@@ -27,6 +27,7 @@ DOCUMENTS = tuple(
         "docs/books.md",
         "docs/benchmarks.md",
         "docs/scale.md",
+        "docs/training.md",
         "docs/decisions/004-int8.md",
         "docs/decisions/006-books.md",
     )
@@ -256,6 +257,26 @@ def loudness_table() -> str:
     return "\n".join(_table([f"heard of 45 s, {figures['songs']} songs", *keys], rows))
 
 
+def training_table() -> str:
+    """Speed and memory of fine-tuning AudioCLIP."""
+    lines = []
+    for name in ("training_cpu", "training_cuda"):
+        result = load(name)
+        figures, host = result["figures"], result["host"]
+        device = figures["device"]
+        where = host["processor"] if name == "training_cpu" else host["allowed_cores"]
+        device = f"{where}, {device}" if name == "training_cpu" else f"{device}, read by {where} cores"
+        for run in figures["runs"]:
+            seconds, memory = run["seconds a step"], run["device memory, GB"] or run["host memory, GB"]
+            parts = f" in {run['accumulate']} parts" if run["accumulate"] > 1 else ""
+            step = f"{seconds['median']:.2f} s ({seconds['min']:.2f} - {seconds['max']:.2f})"
+            speed = f"{run['items a second']:.2g}" if run["items a second"] < 10 else f"{run['items a second']:.0f}"
+            batch = f"{run['batch']}{parts}"
+            lines.append([run["recipe"], device, run["precision"], batch, step, speed, f"{memory:.1f} GB"])
+    head = ["recipe", "device", "precision", "batch", "a step, median (least - most)", "items a second", "memory"]
+    return "\n".join(_table(head, lines))
+
+
 def pytorch_table() -> str:
     """Full-size AudioCLIP beside PyTorch."""
     figures = load("bench_full")["figures"]
@@ -314,6 +335,7 @@ TABLES = {
     "scale": scale_table,
     "about": about_table,
     "loudness": loudness_table,
+    "training": training_table,
     "pytorch": pytorch_table,
     "int8": int8_table,
 }

@@ -131,9 +131,8 @@ def _contrastive(
     if initial is None:
         report(f"note: no --initial: {recipe.preset} starts from random weights")
     if dataset.skipped:
-        report(
-            f"note: {len(dataset.skipped)} entries of {data} are left out; the first: {': '.join(dataset.skipped[0])}"
-        )
+        rest = f" and {len(dataset.skipped) - 1} more" if len(dataset.skipped) > 1 else ""
+        report(f"note: left out: {': '.join(dataset.skipped[0])}{rest}")
     report(f"{len(split.train)} items train, {len(split.validation)} validate, split by {recipe.split}")
     bar = None if quiet else _bar()
     where = contrastive.Where(device, precision, cache, tensorboard, report, bar or contrastive.Where.steps)
