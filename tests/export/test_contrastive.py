@@ -40,7 +40,7 @@ from mmr_export.train.recipe import (
     read_toml,
     recipe_path,
 )
-from mmr_runtime.errors import ExportError, InputError, MissingFileError
+from mmr_runtime.errors import DeviceError, ExportError, InputError, MissingFileError
 from tests.export.miniatures import make_audioset, make_esc50, make_manga109, make_urbansound8k
 
 FAST = OptimizerOptions("adamw", rate=1e-3)
@@ -120,6 +120,20 @@ def test_the_scales_can_learn_from_their_bound(tiny_model: Any) -> None:
     scale.backward()  # type: ignore[no-untyped-call]
     assert pair.model.logit_scale_at.grad is not None
     assert pair.model.logit_scale_at.grad > 0
+
+
+def test_masks_change_what_is_heard_and_nothing_else() -> None:
+    model = Start.of(None, replace(HEARS, preset="small")).model.eval()
+    pair, said = Pair(model, "audio", ["audio."]), torch.eye(2, 256)
+    samples = 1000 * torch.randn(2, 9000, generator=torch.Generator().manual_seed(0))
+    rows, frames = 3 * model.config.audio.bands_height, model.audio.frames(samples).shape[1]
+    whole = torch.ones(2, rows, frames, dtype=torch.bool)
+    masked = whole.clone()
+    masked[0, :, 3:7] = False
+    plain, open_, covered = (pair(samples, said, kept).rows for kept in (None, whole, masked))
+    assert torch.equal(plain, open_)
+    assert not torch.allclose(plain[0], covered[0])
+    assert torch.equal(plain[1], covered[1])
 
 
 @pytest.mark.parametrize("name", ["visual.", "audio.layer9.", "audio", "logit_scale_ai"])
@@ -287,6 +301,15 @@ def test_a_damaged_clip_is_named(tiny_checkpoint: Path, clips: Dataset, tmp_path
         item.path.write_bytes(b"RIFF broken")
     with pytest.raises(InputError, match="item "):
         run(HEARS, clips, tiny_checkpoint, tmp_path / "best.pt")
+
+
+def test_tensorboard_that_is_missing_is_told_before_the_work(
+    tiny_checkpoint: Path, clips: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("importlib.util.find_spec", lambda _: None)
+    with pytest.raises(DeviceError, match="tensorboard"):
+        run(HEARS, clips, tiny_checkpoint, tmp_path / "best.pt", tensorboard=tmp_path)
+    assert not (tmp_path / "best.pt").exists()
 
 
 @pytest.mark.parametrize(

@@ -39,6 +39,7 @@ from mmr_export.train.recipe import ContrastiveRecipe, OptimizerOptions, Schedul
 from mmr_export.train.stages import Course, save
 from mmr_runtime.bundle import AudioSpec, ImageSpec
 from mmr_runtime.errors import ExportError, InputError
+from mmr_runtime.files import write_file
 
 Floats = NDArray[np.float32]
 Rows = NDArray[np.int64]
@@ -421,7 +422,7 @@ class _Run:
                 "torch": torch.__version__,
             },
         }
-        self.output.with_suffix(".json").write_text(json.dumps(sidecar, indent=1), encoding="utf-8")
+        write_file(self.output.with_suffix(".json"), json.dumps(sidecar, indent=1).encode())
 
 
 def make_optimizer(module: nn.Module, options: OptimizerOptions) -> torch.optim.Optimizer:
