@@ -140,6 +140,8 @@ def _text(found: Assessment) -> str:
     columns = [Column("data"), Column("figure"), Column("value [95 % interval]"), Column("chance"), Column("judged")]
     parts = [table(columns, rows, style)]
     for part in found.tables:
-        lines = [[row, first_three(part, i, intervals=False)] for i, row in enumerate(part.rows)]
-        parts.append(f"\n{part.title}\n" + table([Column("query"), Column("first three")], lines, style))
+        lines = [[row, *first_three(part, i, intervals=False)] for i, row in enumerate(part.rows)]
+        parts.append(
+            f"\n{part.title}\n" + table([Column(name) for name in ("query", "first", "second", "third")], lines, style)
+        )
     return "\n".join(parts)

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from mmr_export.evaluate.assess import BETWEEN, Assessment
 from mmr_export.evaluate.classification import calibration
-from mmr_export.evaluate.tables import Table
+from mmr_export.evaluate.tables import FIRST, Table
 from mmr_export.html import Section, page, paragraph, plot, table
 
 if TYPE_CHECKING:
@@ -35,14 +35,14 @@ def figure(value: Any, digits: int = 3) -> str:
     return f"{value:.{digits}f}" if isinstance(value, float) else str(value)
 
 
-def first_three(found: Table, row: int, *, intervals: bool) -> str:
-    """The highest columns of a row in words: `Sad 0.41 [0.30, 0.52], Tender ...`."""
+def first_three(found: Table, row: int, *, intervals: bool) -> list[str]:
+    """The highest columns of a row in words, `Sad 0.41 [0.30, 0.52]`; three dashes for a row without queries."""
     parts = []
     for column in found.first(row):
         value, low, high = (float(part[row, column]) for part in (found.values, found.low, found.high))
         known = intervals and not np.isnan(low)
         parts.append(f"{found.columns[column]} {figure([value, low, high] if known else value, 2)}")
-    return ", ".join(parts) or "-"
+    return [*parts, "-", "-", "-"][:FIRST]
 
 
 def document(found: Assessment) -> str:
@@ -137,7 +137,7 @@ def _heat(found: Table) -> str:
     size = {"width": 3.2 + 0.5 * len(found.columns), "height": 1.6 + 0.34 * len(found.rows)}
     rows = [[name, first_three(found, i, intervals=True), int(found.counts[i])] for i, name in enumerate(found.rows)]
     drawn = plot(_matrix(found.values, found.rows, found.columns, "", ""), found.title, **size)
-    return paragraph(why) + drawn + table(["query", "first three", "queries"], rows)
+    return paragraph(why) + drawn + table(["query", "first", "second", "third", "queries"], rows)
 
 
 def _matrix(values: NDArray[Any], rows: Any, columns: Any, across: str, down: str) -> Callable[[Axes], None]:
