@@ -36,7 +36,7 @@ from mmr_export.model import PRESETS, AudioCLIP
 from mmr_export.synth.pages import generate_page
 from mmr_export.synth.pieces import compose
 from mmr_runtime import sessions
-from mmr_runtime.bundle import TOWERS, AudioSpec, Tower
+from mmr_runtime.bundle import ENCODERS, AudioSpec, Tower
 from mmr_runtime.image import load_image, preprocess
 from mmr_runtime.moods import GENRE_PROMPTS, MOOD_PROMPTS
 from mmr_runtime.sessions import Session, load_onnxruntime
@@ -102,7 +102,7 @@ class _Bench:
 
     def groups(self, batches: list[int]) -> Iterator[tuple[list[str], Any]]:
         """Where each group of figures belongs, and the group; one that fails does not keep the others from running."""
-        for tower in TOWERS:
+        for tower in ENCODERS:
             yield from self._tried(["towers", tower, "export"], lambda: self._export(tower))  # noqa: B023 (runs at once)
         for batch in batches:
             for tower in self.inputs:
@@ -266,7 +266,7 @@ class _Bench:
 
 
 def _untrained(preset: str) -> Checkpoint:
-    return Checkpoint(Path(preset), {}, PRESETS[preset], frozenset(TOWERS), "0" * 64)
+    return Checkpoint(Path(preset), {}, PRESETS[preset], frozenset(ENCODERS), "0" * 64)
 
 
 def _random_model(weights: Checkpoint, seed: int) -> AudioCLIP:

@@ -27,6 +27,8 @@ DOCUMENTS = tuple(
         "docs/books.md",
         "docs/benchmarks.md",
         "docs/scale.md",
+        "docs/packaging.md",
+        "docs/readers/mmr-reader.md",
         "docs/training.md",
         "docs/decisions/004-int8.md",
         "docs/decisions/006-books.md",
@@ -277,6 +279,89 @@ def training_table() -> str:
     return "\n".join(_table(head, lines))
 
 
+def describe_table() -> str:
+    """What the words of `mmr describe` are worth."""
+    figures = load("describe")["figures"]
+    sets = {**figures["pages"], "demo songs": figures["songs"]}
+    rows = []
+    for name, found in sets.items():
+        moods, first = found["moods"], found["first mood in the caption"]
+        low, high = moods["auc interval"]
+        rows.append(
+            [
+                name,
+                f"{moods['auc']:.2f} [{low:.2f}, {high:.2f}]",
+                f"{first['captions that name one']:.2f}",
+                f"{first['of these right']:.2f}",
+                f"{first['by chance']:.2f}",
+            ]
+        )
+    head = ["", "words of mood, AUC", "captions that name a mood", "of these right", "by chance"]
+    return "\n".join(_table(head, rows))
+
+
+def hosting_table() -> str:
+    """What mmr costs the program that it is built into."""
+    result = load("hosting")
+    figures = result["figures"]
+    rows = [
+        [row["step"], "" if row["budget"] is None else duration(row["budget"]), *_median_and_spread(row)]
+        for row in figures["steps"]
+    ]
+    rest = figures["processor seconds while idle"]
+    told = ", ".join(f"{what} {1000 * seconds:.1f} ms" for what, seconds in rest.items())
+    return "\n".join(
+        [
+            f"{result['host']['processor']}, one thread, {figures['rounds']} rounds:",
+            "",
+            *_table(["step", "promised", "median", "5 % - 95 %"], rows),
+            "",
+            f"Processor time in {figures['idle seconds']:.0f} idle seconds: {told}. A host with an open `Session` has "
+            f"{figures['threads of a host with a Session']} threads.",
+        ]
+    )
+
+
+def reader_table() -> str:
+    """How long the reader's window waits while a volume is read."""
+    figures = load("reader")["figures"]
+    phases = {
+        "indexing": "songs are indexed, nothing prepared",
+        "turning, while the volume is read ahead": "pages are turned while the volume is read ahead",
+        "turning, planned": "pages are turned fast, by the plan",
+        "correcting": "a song is banned, another pinned",
+        "restarted": "started again, read through",
+    }
+    rows = []
+    for phase, label in phases.items():
+        gaps = figures["milliseconds between events"][phase]
+        rows.append([label, *(f"{gaps[key]:.0f} ms" for key in ("median", "p99", "max")), str(gaps["above 50"])])
+    decided = figures["milliseconds until a page's song is decided"]
+    return "\n".join(
+        [
+            *_table(["between two events of the window", "median", "99 %", "longest", "above 50 ms"], rows),
+            "",
+            f"{figures['pages']} pages, {figures['songs']} songs. A page's song was known {decided['median']:.0f}"
+            f" ms after its turning (at most {decided['max']:.0f} ms). Processor time in ten idle seconds: "
+            f"{1000 * figures['processor seconds in ten idle ones']:.1f} ms.",
+        ]
+    )
+
+
+def size_table() -> str:
+    """What an installation takes on disk."""
+    figures = load("size")["figures"]
+    rows = []
+    for extra, name in (("cpu", "`mmr-runtime[cpu]`"), ("reader", "`mmr-runtime[cpu,reader]`")):
+        found = figures[extra]
+        largest = sorted(found["distributions"].items(), key=lambda item: -item[1]["bytes"])[:4]
+        parts = ", ".join(f"{package} {size['bytes'] / 1e6:.0f}" for package, size in largest)
+        own = f"{found['of them mmr'] / 1e6:.1f} MB"
+        rows.append([name, f"{found['bytes'] / 1e6:.0f} MB", own, parts, f"{found['byte code'] / 1e6:.0f} MB"])
+    head = ["installed", "files", "of them mmr with its model", "largest, MB", "byte code beside"]
+    return "\n".join([*_table(head, rows), "", f"The wheel has {figures['cpu']['wheel bytes'] / 1e6:.1f} MB."])
+
+
 def pytorch_table() -> str:
     """Full-size AudioCLIP beside PyTorch."""
     figures = load("bench_full")["figures"]
@@ -336,6 +421,10 @@ TABLES = {
     "about": about_table,
     "loudness": loudness_table,
     "training": training_table,
+    "describe": describe_table,
+    "hosting": hosting_table,
+    "reader": reader_table,
+    "size": size_table,
     "pytorch": pytorch_table,
     "int8": int8_table,
 }

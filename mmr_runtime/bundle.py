@@ -38,8 +38,14 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 SCHEMA = 1
-Tower = Literal["image", "text", "audio"]
-TOWERS: tuple[Tower, ...] = ("image", "text", "audio")
+Encoder = Literal["image", "text", "audio"]
+Projection = Literal["audio_features", "image_features"]
+Tower = Literal[Encoder, Projection]
+ENCODERS: tuple[Encoder, ...] = ("image", "text", "audio")
+PROJECTIONS: tuple[Projection, ...] = ("audio_features", "image_features")
+"""Of features that another program computed, in a bundle of their own."""
+TOWERS: tuple[Tower, ...] = (*ENCODERS, *PROJECTIONS)
+"""What a bundle may hold a graph of."""
 PRECISIONS = ("fp32", "int8", "fp16")
 SCALES = ("image_text", "audio_image", "audio_text")
 MANIFEST, LABELS, FRONT_END, MERGES = "manifest.json", "labels.npz", "frontend.npz", "merges.txt.gz"
@@ -155,7 +161,8 @@ class Manifest:
     Attributes:
         id: name of the model; vectors of different ids never meet in one index.
         logit_scales: `image_text`, `audio_image`, `audio_text`, after AudioCLIP's clamp (exp, within 1..100).
-        graphs: tower -> precision (`fp32`, `int8`, `fp16`) -> graph.
+        graphs: tower (of `TOWERS`) -> precision (`fp32`, `int8`, `fp16`) -> graph. What belongs to a tower that is
+            not there (`image`, `text`, `audio`) has no meaning.
         labels: `mood`, `genre` and any user set.
         model: the sizes of the towers, as the export side describes them.
         quality: what was measured when the bundle was made.

@@ -7,10 +7,14 @@ mmr-ctl turn page=11
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import socket
 import sys
+
+_MOST_TOLD = 200
+"""Characters of the file that tells a port, more than it has."""
 
 USAGE = """usage: mmr-ctl [--socket PATH] METHOD [NAME=VALUE ...]
 
@@ -49,7 +53,8 @@ def main(words: list[str] | None = None) -> int:
     try:
         answer = _ask(path, json.dumps(request).encode() + b"\n")
     except OSError as error:
-        print(f"error: no server listens on {path}: {error.strerror}\nhint: mmr serve --socket", file=sys.stderr)  # noqa: T201
+        reason = error.strerror or error
+        print(f"error: no server listens on {path}: {reason}\nhint: mmr serve --socket", file=sys.stderr)  # noqa: T201
         return 5
     if "result" in answer:
         try:
@@ -69,6 +74,20 @@ def _value(text: str) -> object:
         return text
 
 
+def told_port(path: str) -> tuple[int, str]:
+    """Port and secret that the file of a server tells.
+
+    Raises:
+        OSError: it cannot be read, or is no such file.
+    """
+    try:
+        with open(path, encoding="ascii") as file:  # noqa: PTH123
+            told = json.loads(file.read(_MOST_TOLD))
+        return int(told["port"]), str(told["secret"])
+    except (ValueError, TypeError, KeyError):
+        raise FileExistsError(errno.EEXIST, "that file is no server's", path) from None
+
+
 def connect(path: str) -> socket.socket:
     """A connection to the server of this socket, or of the file that tells its port.
 
@@ -76,10 +95,9 @@ def connect(path: str) -> socket.socket:
         OSError: there is no server.
     """
     if os.path.isfile(path):  # noqa: PTH113
-        with open(path, encoding="ascii") as file:  # noqa: PTH123
-            told = json.load(file)
-        connection = socket.create_connection(("127.0.0.1", told["port"]))
-        connection.sendall(told["secret"].encode() + b"\n")
+        port, secret = told_port(path)
+        connection = socket.create_connection(("127.0.0.1", port))
+        connection.sendall(secret.encode() + b"\n")
         return connection
     if not hasattr(socket, "AF_UNIX"):
         raise FileNotFoundError(2, "there is none", path)
@@ -97,7 +115,10 @@ def _ask(path: str, line: bytes) -> dict[str, dict[str, str]]:
         connection.sendall(line)
         with connection.makefile("rb") as answers:
             for answer in answers:
-                found: dict[str, dict[str, str]] = json.loads(answer)
+                try:
+                    found: dict[str, dict[str, str]] = json.loads(answer)
+                except ValueError:  # another program has the port of a server that was killed
+                    raise ConnectionError("what listens there speaks otherwise") from None
                 if "event" not in found:
                     return found
     return {}

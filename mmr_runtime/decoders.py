@@ -200,8 +200,10 @@ class _AvSource:
         self._av = av
         self._path = path
         try:
+            # Tags that are no UTF-8 are no error. From PyAV 19 on they never are, and the argument is gone.
+            lenient = {} if int(av.__version__.split(".")[0]) >= 19 else {"metadata_errors": "ignore"}
             # The container is named, so that no playlist format is tried, which could open other files.
-            self._container: Any = av.open(str(path), format=container, metadata_errors="ignore")
+            self._container: Any = av.open(str(path), format=container, **lenient)
         except (av.error.FFmpegError, ValueError) as error:
             raise AudioError(f"{path} is not a sound file that can be read", _READABLE) from error
         if not self._container.streams.audio:

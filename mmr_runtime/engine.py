@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any, Literal, Self, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from mmr_runtime.bundle import Bundle, Tower
-from mmr_runtime.errors import BundleError, DeviceError, TextError, UsageError
+from mmr_runtime.bundle import PROJECTIONS, Bundle, Projection, Tower
+from mmr_runtime.errors import BundleError, DeviceError, InputError, TextError, UsageError
 from mmr_runtime.limits import MAX_TEXT_CHARS
 from mmr_runtime.sessions import Device, Product, Session, default_threads, resolve_device
 
@@ -218,6 +218,38 @@ class Engine:
             parts = [session.run(tokenizer.tokens([p], context)) for p in tokenizer.pieces(text, context)]
             row[:] = _mean_direction(unit_rows(np.concatenate(parts)))
         return rows
+
+    def project(self, features: Floats, modality: Projection) -> Floats:
+        """Bring features that another program computed into the space of a bundle made for them.
+
+        Args:
+            features: float32 (n, f), as wide as those that the projections were trained on.
+            modality: what they describe: `audio_features` or `image_features`.
+
+        Returns:
+            float32 (n, d), unit rows.
+
+        Raises:
+            UsageError: an unknown modality.
+            BundleError: the bundle has no such projection.
+            InputError: the features are of another shape or width, or not finite.
+        """
+        if modality not in PROJECTIONS:
+            raise UsageError(f"no features are of the modality {modality!r:.40}", f"take {' or '.join(PROJECTIONS)}")
+        session = self.session(modality)
+        features = np.asarray(features, np.float32)
+        width = session.shape[0]
+        if features.ndim != 2 or features.shape[1] != width:
+            raise InputError(
+                f"{modality} of the shape {features.shape} were given, where {self.model_id} takes (n, {width})",
+                "compute them as for its training, one row for each piece of music or picture",
+            )
+        wrong = int((~np.isfinite(features).all(axis=1)).sum())
+        if wrong:
+            raise InputError(f"{wrong} of {len(features)} rows of {modality} hold values that are not finite")
+        if not len(features):
+            return np.empty((0, self.embedding_size), np.float32)
+        return unit_rows(session.run(features))
 
     # -- moods -------------------------------------------------------------------------------------------------------
 

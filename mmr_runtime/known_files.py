@@ -6,11 +6,12 @@ import contextlib
 import hashlib
 import json
 import os
-import tempfile
 from pathlib import Path
 from typing import Any
 
 import platformdirs
+
+from mmr_runtime.files import write_whole
 
 
 class KnownFiles:
@@ -36,10 +37,7 @@ class KnownFiles:
         with contextlib.suppress(OSError):
             content = self._read() | {name: _facts(path, sha256)}
             self._file.parent.mkdir(parents=True, exist_ok=True)
-            handle, temporary = tempfile.mkstemp(dir=self._file.parent, suffix=".tmp")
-            with os.fdopen(handle, "w", encoding="utf-8") as file:
-                json.dump(content, file)
-            Path(temporary).replace(self._file)
+            write_whole(self._file, [json.dumps(content).encode()])
 
     def _read(self) -> dict[str, Any]:
         try:

@@ -90,3 +90,12 @@ MAX_PAGE_LINES = 200
 
 MAX_STRIP_RATIO = 3.0
 """Height by width of a page; a longer one is a strip, and is seen in pieces."""
+
+MAX_VOCABULARY_BYTES = 2**20
+"""Bytes of a file with a vocabulary."""
+
+MAX_TERMS = 2_000
+"""Terms of one vocabulary; each is a run of the text tower, 8 ms with a full-size AudioCLIP in int8."""
+
+MAX_TERM_CHARS = 200
+"""Characters of one term of a vocabulary: a word or a phrase."""

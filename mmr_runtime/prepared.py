@@ -8,6 +8,7 @@ only; what onnxruntime is told is in sessions.py.
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import hashlib
 import json
 import os
@@ -20,6 +21,8 @@ from pathlib import Path
 from typing import Any
 
 import platformdirs
+
+from mmr_runtime.files import rename
 
 GRAPH, FACTS = "graph.onnx", "facts.json"
 # A build takes seconds: an older temporary folder was left by a process that was killed. Facts are touched on every
@@ -40,7 +43,16 @@ def processor_flags() -> str:
             name, _, flags = line.partition(":")
             if name.strip() in {"flags", "Features"}:
                 return " ".join(sorted(flags.split()))
-    return os.environ.get("PROCESSOR_IDENTIFIER", "")
+    return os.environ.get("PROCESSOR_IDENTIFIER") or _name_by_sysctl()
+
+
+def _name_by_sysctl() -> str:
+    """macOS: `Apple M2`; its caches may move to the next machine with everything else. Elsewhere empty."""
+    text = ctypes.create_string_buffer(256)
+    size = ctypes.c_size_t(len(text))
+    with contextlib.suppress(OSError, TypeError, AttributeError):  # no C library is found, or it has no such function
+        ctypes.CDLL(None).sysctlbyname(b"machdep.cpu.brand_string", text, ctypes.byref(size), None, ctypes.c_size_t(0))
+    return text.value.decode("ascii", "replace")
 
 
 class PreparedGraph:
@@ -107,11 +119,11 @@ class PreparedGraph:
 
     def _publish(self, temporary: Path) -> None:
         try:
-            temporary.rename(self.folder)
+            rename(temporary, self.folder)
         except OSError:
             if self.find() is None:  # otherwise another process was faster, and its work is as good
                 self.discard()
-                temporary.rename(self.folder)
+                rename(temporary, self.folder)
 
     def _sweep(self) -> None:
         """Remove this graph's forms for other versions of onnxruntime, what was abandoned, and what is long unused.

@@ -215,6 +215,7 @@ class Session:
 
     Attributes:
         input: name of the graph's input.
+        shape: of one row of its input; None for a dimension that is open.
         output: name of its output.
         batch: rows that are worth handing over together.
         on_cpu: operators of a CUDA session that onnxruntime left on the CPU, with how many nodes there are of each:
@@ -242,7 +243,9 @@ class Session:
                 prepared = None if sha256 is None else _open_prepared(ort, path, threads, sha256)
                 self._session = prepared or _open(ort, path, _options(ort, threads, _FREE_DIMENSIONS))
         _return_freed_memory()
-        self.input = str(self._session.get_inputs()[0].name)
+        value = self._session.get_inputs()[0]
+        self.input = str(value.name)
+        self.shape = tuple(size if isinstance(size, int) else None for size in value.shape[1:])
         self.output = str(self._session.get_outputs()[0].name)
         if device == "cuda":
             # Shows that the card can run it, and has its kernels chosen before the first page comes.

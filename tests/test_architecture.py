@@ -22,7 +22,7 @@ FLOORS = {
     "engine": 3,
     "rank": 4,
     **dict.fromkeys(("library", "books"), 5),
-    "soundtrack": 6,
+    **dict.fromkeys(("soundtrack", "describe"), 6),
     "_pyinstaller": 0,
     **dict.fromkeys(("companion", "ctl", "report", "cli", "serve", "readers", "reader"), 7),
 }

@@ -9,7 +9,7 @@ import pytest
 
 from mmr_export.quality import EVIDENCE, MIN_COSINE, MIN_OVERLAP, agreement
 from mmr_export.samples import Rows, Sources
-from mmr_runtime.bundle import TOWERS, Bundle, Tower
+from mmr_runtime.bundle import ENCODERS, Bundle, Tower
 from mmr_runtime.engine import Engine
 
 DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
@@ -41,7 +41,7 @@ def require_gate(vectors: np.ndarray, reference: np.ndarray) -> None:
     assert found.top10_overlap >= MIN_OVERLAP
 
 
-@pytest.mark.parametrize("tower", TOWERS)
+@pytest.mark.parametrize("tower", ENCODERS)
 def test_the_manifest_tells_what_the_evidence_shows(evidence: dict[str, np.ndarray], tower: Tower) -> None:
     report = Bundle.open().manifest.quality["int8"][tower]
     assert report["passed"]
@@ -51,7 +51,7 @@ def test_the_manifest_tells_what_the_evidence_shows(evidence: dict[str, np.ndarr
         assert found.top10_overlap == pytest.approx(figures["top10_overlap"], abs=0.02)
 
 
-@pytest.mark.parametrize("tower", TOWERS)
+@pytest.mark.parametrize("tower", ENCODERS)
 def test_generated_inputs_pass_the_gate_here(
     engine: Engine, evidence: dict[str, np.ndarray], sources: Sources, tower: Tower
 ) -> None:

@@ -5,12 +5,16 @@ Set MMR_OFFLINE=1 to leave this out where no package index can be reached.
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import os
+import shutil
 import subprocess
 import sys
 import venv
+import zipfile
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
@@ -43,6 +47,64 @@ def clean(tmp_path_factory: pytest.TempPathFactory) -> Path:
     venv.create(folder / "env", with_pip=True)
     run(folder / "env" / "bin" / "pip", "install", "--quiet", f"{wheel}[cpu]", HOME=str(folder))
     return folder
+
+
+SOURCES = ("mmr_runtime", "export", "models", "docs", "benchmarks", "tests", "README.md", "CHANGELOG.md", "LICENSE")
+MOST_BYTES = 350_000_000
+"""Of the runtime with the extra `cpu` and all it depends on, without byte code: 291 MB when this was written."""
+
+
+def built(folder: Path, *, mask: int, moment: float, seed: int) -> dict[str, bytes]:
+    """Wheel and sdist, from a copy of the sources in this folder, as a machine with other habits would build them."""
+    for name in (*SOURCES, "NOTICE", "Makefile", "pyproject.toml", ".gitignore"):
+        source, target = ROOT / name, folder / "source" / name
+        if source.is_dir():
+            shutil.copytree(source, target, ignore=shutil.ignore_patterns("__pycache__"))
+        else:
+            target.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(source, target)
+    for path in (folder / "source").rglob("*"):
+        path.chmod((0o777 if path.is_dir() else 0o666) & ~mask)
+        os.utime(path, (moment, moment))
+    environment = {"PYTHONHASHSEED": str(seed), "TZ": "UTC" if seed else "Asia/Tokyo", "HOME": str(folder)}
+    run(sys.executable, "-m", "build", "--outdir", folder / "out", folder / "source", **environment)
+    return {path.name: path.read_bytes() for path in (folder / "out").iterdir()}
+
+
+def test_wheel_and_sdist_are_the_same_bytes_wherever_they_are_built(tmp_path: Path) -> None:
+    first = built(tmp_path / "a", mask=0o022, moment=1.6e9, seed=0)
+    second = built(tmp_path / "elsewhere" / "b", mask=0o077, moment=1.7e9, seed=1)
+    assert sorted(Path(name).suffix for name in first) == [".gz", ".whl"]
+    assert first.keys() == second.keys()
+    assert [name for name in first if first[name] != second[name]] == []
+
+
+def test_the_wheel_holds_the_default_model(clean: Path) -> None:
+    held = zipfile.ZipFile(next(clean.glob("*.whl")))
+    model = ROOT / "models" / "default"
+    files = {f"mmr_runtime/models/default/{path.name}": path.read_bytes() for path in model.iterdir()}
+    assert {name: held.read(name) for name in held.namelist() if "/models/" in name} == files
+
+
+@pytest.fixture(scope="module")
+def size() -> ModuleType:
+    """benchmarks/size.py, which measures what the documents state."""
+    sys.path.insert(0, str(ROOT / "benchmarks"))
+    try:
+        spec = importlib.util.spec_from_file_location("size", ROOT / "benchmarks" / "size.py")
+        assert spec
+        assert spec.loader
+        module = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(module)
+    finally:
+        sys.path.pop(0)
+    return module
+
+
+def test_an_installation_stays_small(clean: Path, size: ModuleType) -> None:
+    sizes = size.installed(size.site_packages(clean / "env"), leave_out=("pip", "setuptools"))
+    assert size.OWN in sizes
+    assert size.total(sizes) < MOST_BYTES, sizes
 
 
 def test_the_main_job_runs_without_torch(clean: Path) -> None:

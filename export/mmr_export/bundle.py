@@ -27,6 +27,8 @@ from mmr_runtime.bundle import (
     MANIFEST,
     MERGES,
     PRECISIONS,
+    PROJECTIONS,
+    SCALES,
     TOWERS,
     AudioSpec,
     FileFacts,
@@ -47,8 +49,8 @@ from mmr_runtime.text import Tokenizer
 
 from . import merges
 from .card import model_card
-from .checkpoint import Checkpoint, build
-from .graphs import encode, graph_file, tower_graph
+from .checkpoint import AnyCheckpoint, ProjectionsCheckpoint, build
+from .graphs import Model, encode, graph_file, tower_graph
 from .labels import DEFAULT_LABELS, parse_labels
 from .model import AudioCLIP
 from .quality import (
@@ -63,7 +65,7 @@ from .quality import (
     quantized_int8,
     require_passed,
 )
-from .samples import FITTED_USES, Sources
+from .samples import FITTED_USES, Sources, Spread
 
 Arrays = dict[str, NDArray[Any]]
 Progress = Callable[[int, int, str], None]
@@ -87,8 +89,8 @@ class ExportOptions:
         amplitude: scale of the samples that the weights were trained on; None: as the checkpoint's metadata says.
         resize: how pages are brought to size; None: as the checkpoint's metadata says.
         labels: label sets beside, or instead of, the default ones.
-        calibration: folder of pages and songs for int8; None: generated ones.
-        gate: folders of pages and songs that quantized graphs are judged by, beside generated ones; none: what the
+        calibration: folder of pages and songs, or features, for int8; None: generated ones.
+        gate: folders of the like that quantized graphs are judged by, beside generated ones; none: what the
             calibration leaves of its folder.
         card: text of MODEL_CARD.md; None: the checkpoint's metadata's, else a generic one.
         allow_degraded: write a bundle whose quantized graphs do not pass the gate, and say so in it.
@@ -107,7 +109,7 @@ class ExportOptions:
 
 
 def write_bundle(
-    checkpoint: Checkpoint,
+    checkpoint: AnyCheckpoint,
     output: str | Path,
     options: ExportOptions = ExportOptions(),
     progress: Progress | None = None,
@@ -118,7 +120,7 @@ def write_bundle(
     at no moment half a bundle.
 
     Args:
-        checkpoint: the weights; towers that it lacks are left out.
+        checkpoint: the weights, of encoders or of projections; towers that it lacks are left out.
         output: folder to make.
         options: what to choose.
         progress: told of each step.
@@ -149,14 +151,15 @@ def write_bundle(
 class _Writer:
     """One export: makes the files of a bundle in a folder."""
 
-    def __init__(self, checkpoint: Checkpoint, options: ExportOptions, folder: Path, progress: Progress | None) -> None:
+    def __init__(
+        self, checkpoint: AnyCheckpoint, options: ExportOptions, folder: Path, progress: Progress | None
+    ) -> None:
         self.checkpoint = checkpoint
         self.options = options
         self.folder = folder
-        self.model: AudioCLIP = build(checkpoint)
+        self.model: Model = build(checkpoint)
         self.towers = [tower for tower in TOWERS if tower in checkpoint.parts]
-        self.image, self.audio = _specs(checkpoint, options)
-        self.text = TextSpec(checkpoint.config.text.context)
+        self.image, self.audio, self.text = _specs(checkpoint, options)
         self.id = _model_id(checkpoint, self.image, self.audio)
         self.labels = self._label_sets()
         self.quality: dict[str, Any] = {"proof": {}}
@@ -210,12 +213,13 @@ class _Writer:
             shutil.copyfile(merges.MERGES, self.folder / MERGES)
             shutil.copyfile(merges.NOTICE, self.folder / NOTICE)
         front_end = None
-        if "audio" in self.towers:
+        if isinstance(self.model, AudioCLIP) and "audio" in self.towers:
             arrays = self.model.audio.front_end_arrays()
             _save_npz(self.folder / FRONT_END, arrays)
             front_end = FrontEnd.from_arrays(arrays, self.audio)
             self.quality["front_end"] = {"form": front_end.form, "error_db": _rounded(front_end.error_db)}
-        return Sources(self.image, self.audio, self.text, front_end, Tokenizer.load(merges.MERGES))
+        features: dict[Tower, Spread] = {t: _spread(self.model, t) for t in PROJECTIONS if t in self.towers}
+        return Sources(self.image, self.audio, self.text, front_end, Tokenizer.load(merges.MERGES), features)
 
     def _fp32(self, tower: Tower, sources: Sources) -> None:
         path = self.folder / graph_file(tower, "fp32").file
@@ -280,7 +284,8 @@ class _Writer:
         return arrays
 
     def _manifest(self) -> Manifest:
-        metadata, config = self.checkpoint.metadata, self.checkpoint.config
+        metadata, config, model = self.checkpoint.metadata, self.checkpoint.config, self.model
+        scales = {name: scale.item() for name, scale in model.scales().items()} if isinstance(model, AudioCLIP) else {}
         return Manifest(
             id=self.id,
             embedding_size=config.embedding_size,
@@ -288,7 +293,7 @@ class _Writer:
             image=self.image,
             text=self.text,
             audio=self.audio,
-            logit_scales={name: scale.item() for name, scale in self.model.scales().items()},
+            logit_scales=dict.fromkeys(SCALES, 1.0) | scales,
             graphs={t: {p: graph_file(t, p) for p in self.options.precisions} for t in self.towers},
             labels=self.labels,
             rank=_rank_spec(_section(self.checkpoint, "rank")),
@@ -300,7 +305,7 @@ class _Writer:
         )
 
 
-def prove(model: AudioCLIP, tower: Tower, path: Path, sources: Sources) -> dict[str, Any]:
+def prove(model: Model, tower: Tower, path: Path, sources: Sources) -> dict[str, Any]:
     """Compare a float32 graph with its PyTorch encoder on generated inputs.
 
     Returns:
@@ -314,7 +319,7 @@ def prove(model: AudioCLIP, tower: Tower, path: Path, sources: Sources) -> dict[
     worst = max(one_minus_cosine(session.run(x), encode(model, tower, torch.from_numpy(x)).numpy()) for x in rows)
     _require_close(worst, MAX_DIFFERENCE, f"the {tower} graph")
     report: dict[str, Any] = {"inputs": len(rows), "one_minus_cosine": _rounded(worst)}
-    if tower == "audio":
+    if isinstance(model, AudioCLIP) and tower == "audio":
         scale = np.float32(32768 if sources.audio.amplitude == "int16" else 1)
         with torch.inference_mode():
             sounds = list(sources.sounds("proof", _PROOFS))[1:]  # silence is nothing but rounding
@@ -356,23 +361,33 @@ def _check_options(options: ExportOptions) -> None:
             raise UsageError(f"{folder} is not a folder", "give a folder of pages and songs")
 
 
-def _specs(checkpoint: Checkpoint, options: ExportOptions) -> tuple[ImageSpec, AudioSpec]:
+def _spread(model: Model, tower: Tower) -> Spread:
+    branch = model.get_submodule(tower)
+    return Spread(branch.get_buffer("mean").numpy(), branch.get_buffer("std").numpy())
+
+
+def _specs(checkpoint: AnyCheckpoint, options: ExportOptions) -> tuple[ImageSpec, AudioSpec, TextSpec]:
+    """How inputs are prepared; for projections, which prepare nothing, the defaults."""
+    if isinstance(checkpoint, ProjectionsCheckpoint):
+        if options.resize or options.amplitude:
+            raise UsageError("features are taken as they are", "leave --resize and --amplitude out")
+        return ImageSpec(), AudioSpec(), TextSpec()
     image, audio = checkpoint.image_spec(), checkpoint.audio_spec()
     if options.resize:
         image = replace(image, resize=options.resize)
     if options.amplitude:
         audio = replace(audio, amplitude=options.amplitude)
-    return image, audio
+    return image, audio, TextSpec(checkpoint.config.text.context)
 
 
-def _model_id(checkpoint: Checkpoint, image: ImageSpec, audio: AudioSpec) -> str:
+def _model_id(checkpoint: AnyCheckpoint, image: ImageSpec, audio: AudioSpec) -> str:
     """A name, and a hash of all that decides the vectors: weights and how inputs are prepared."""
     name = str(checkpoint.metadata.get("id", "audioclip"))
     content = json.dumps([checkpoint.sha256, asdict(image), asdict(audio)], sort_keys=True)
     return f"{name}-{hashlib.sha256(content.encode()).hexdigest()[:12]}"
 
 
-def _section(checkpoint: Checkpoint, name: str) -> dict[str, Any]:
+def _section(checkpoint: AnyCheckpoint, name: str) -> dict[str, Any]:
     section = checkpoint.metadata.get(name, {})
     if not isinstance(section, dict):
         raise CheckpointError(f"the metadata's `{name}` must be an object", "mend the JSON file beside the checkpoint")

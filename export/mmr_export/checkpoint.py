@@ -7,7 +7,8 @@ Accepted:
 - OpenAI's CLIP RN50, as a plain dict or as the TorchScript archive they publish: image and text tower;
 - an ESResNeXt-fbsp file (names without `audio.`): audio tower. Its `fc` may have any number of outputs, and the model's
   embedding size then is that number: a classifier's `fc` gives class scores, which share no space with images or text,
-  but no weight is dropped and none is made up.
+  but no weight is dropped and none is made up;
+- projections of features (`load_projections`): the JSON file beside them is of the kind `features`.
 
 PyTorch files are read with `weights_only=True`: Python code in them is refused, not run. `torch.jit.load` is used for a
 file that is recognised as a TorchScript archive, on the CPU and only for its tensors. Such an archive is not Python but
@@ -26,17 +27,18 @@ import zipfile
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, overload
 
 import torch
 from torch import Tensor
 
-from mmr_runtime.bundle import AudioSpec, ImageSpec, Tower
+from mmr_runtime.bundle import PROJECTIONS, AudioSpec, ImageSpec, Tower
 from mmr_runtime.errors import CheckpointError
 from mmr_runtime.frontend import frame_count
 from mmr_runtime.limits import MAX_ERROR_NAMES, MAX_MANIFEST_BYTES
 
 from .model import PRESETS, AudioCLIP, ModelConfig
+from .model.projection import Projections, ProjectionsConfig
 
 CLIP_EXTRAS = frozenset({"input_resolution", "context_length", "vocab_size"})
 TEXT_NAMES = ("positional_embedding", "text_projection", "transformer.", "token_embedding.", "ln_final.")
@@ -47,6 +49,9 @@ DEFAULT_SCALE = math.log(100.0)
 
 Spec = TypeVar("Spec", ImageSpec, AudioSpec)
 KINDS = "a PyTorch or safetensors file with the weights of AudioCLIP, CLIP RN50 or ESResNeXt-fbsp"
+FEATURES = "features"
+"""`kind` of the metadata of projections; that of encoders says none."""
+_FEATURE_KINDS = "a file that the recipe features wrote, with its JSON file beside it"
 
 
 @dataclass(frozen=True)
@@ -87,8 +92,71 @@ class Checkpoint:
         return replace(spec, frames=frame_count(spec.window_samples, audio.win_length, audio.hop))
 
 
+@dataclass(frozen=True)
+class ProjectionsCheckpoint:
+    """Weights of projections that fit their config.
+
+    Attributes:
+        path: the file.
+        state: name -> float32 tensor (int64 for batch counters).
+        config: sizes of the model.
+        sha256: of the file, hexadecimal.
+        metadata: content of the JSON file beside it.
+        parts: both projections: neither is of use without the other.
+        notes: none: nothing is filled in.
+    """
+
+    path: Path
+    state: dict[str, Tensor]
+    config: ProjectionsConfig
+    sha256: str
+    metadata: dict[str, Any]
+    parts: frozenset[Tower] = frozenset(PROJECTIONS)
+    notes: tuple[str, ...] = ()
+
+
+AnyCheckpoint = Checkpoint | ProjectionsCheckpoint
+
+
+def load(path: str | Path) -> AnyCheckpoint:
+    """Read and check a checkpoint of the kind that the JSON file beside it says.
+
+    Raises:
+        CheckpointError: as `load_checkpoint` and `load_projections`.
+    """
+    return load_projections(path) if _sidecar(Path(path)).get("kind") == FEATURES else load_checkpoint(path)
+
+
+def load_projections(path: str | Path) -> ProjectionsCheckpoint:
+    """Read and check projections of features; their sizes are the `config` of the JSON file beside them.
+
+    Raises:
+        CheckpointError: no such file, not projections, damaged, names or shapes that do not fit, or values that cannot
+            be.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise CheckpointError(f"{path}: no such file", f"give {_FEATURE_KINDS}")
+    metadata = _sidecar(path)
+    if metadata.get("kind") != FEATURES or "config" not in metadata:
+        raise CheckpointError(
+            f"{path.with_suffix('.json')}: does not describe projections of features", f"give {_FEATURE_KINDS}"
+        )
+    config = ProjectionsConfig.from_dict(metadata["config"])
+    state = _tensors(_unwrapped(_read(path), path), path)
+    with torch.device("meta"):
+        expected = Projections(config).state_dict()
+    _check_names(state, expected, path, _FEATURE_KINDS)
+    state = {name: value.to(_dtype(name)).contiguous() for name, value in state.items()}
+    _check_values(state, path)
+    narrow = [f"{tower}.std" for tower in PROJECTIONS if not bool((state[f"{tower}.std"] > 0).all())]
+    if narrow:
+        raise CheckpointError(f"{path}: {_listed(narrow)} must be above 0", "train the projections again")
+    return ProjectionsCheckpoint(path, state, config, _sha256(path), metadata)
+
+
 def load_checkpoint(path: str | Path) -> Checkpoint:
-    """Read and check a checkpoint (the module's docstring says which kinds).
+    """Read and check a checkpoint of encoders (the module's docstring says which kinds).
 
     The sizes come from the `config` of the JSON file beside it, or else from the preset whose shapes fit. Missing
     `num_batches_tracked` entries become 0 and missing scales ln 100, with a note.
@@ -101,6 +169,11 @@ def load_checkpoint(path: str | Path) -> Checkpoint:
     if not path.is_file():
         raise CheckpointError(f"{path}: no such file", f"give {KINDS}")
     metadata = _sidecar(path)
+    kind = metadata.get("kind")
+    if kind is not None:
+        what = "holds projections of features" if kind == FEATURES else f"is of the unknown kind {kind!r:.40}"
+        hint = "give the bundle that mmr-export makes of it" if kind == FEATURES else f"give {KINDS}"
+        raise CheckpointError(f"{path}: {what}, not encoders", hint)
     state = _tensors(_unwrapped(_read(path), path), path)
     if "fbsp.m" in state:
         state = {f"audio.{name}": value for name, value in state.items()}
@@ -108,22 +181,30 @@ def load_checkpoint(path: str | Path) -> Checkpoint:
     parts = _parts(state)
     config = _config(state, parts, metadata, path)
     notes = _fill_defaults(state, config, parts)
-    _check_names(state, config, parts, path)
+    expected = {name: value for name, value in _expected(config).items() if name in SCALES or _part(name) in parts}
+    _check_names(state, expected, path, KINDS)
     state = {name: value.to(_dtype(name)).contiguous() for name, value in state.items()}
     _check_values(state, path)
-    with path.open("rb") as file:
-        sha256 = hashlib.file_digest(file, "sha256").hexdigest()
-    checkpoint = Checkpoint(path, state, config, parts, sha256, metadata, notes)
+    checkpoint = Checkpoint(path, state, config, parts, _sha256(path), metadata, notes)
     checkpoint.image_spec(), checkpoint.audio_spec()  # so that wrong metadata is found now, not after hours
     return checkpoint
 
 
-def build(checkpoint: Checkpoint) -> AudioCLIP:
+@overload
+def build(checkpoint: Checkpoint) -> AudioCLIP: ...
+
+
+@overload
+def build(checkpoint: ProjectionsCheckpoint) -> Projections: ...
+
+
+def build(checkpoint: AnyCheckpoint) -> AudioCLIP | Projections:
     """The model with the checkpoint's weights, in evaluation mode.
 
     Towers that are not in `checkpoint.parts` hold random initial values: do not use them.
     """
-    model = AudioCLIP(checkpoint.config)
+    config = checkpoint.config
+    model = Projections(config) if isinstance(config, ProjectionsConfig) else AudioCLIP(config)
     model.load_state_dict(model.state_dict() | checkpoint.state, strict=True)
     return model.eval()
 
@@ -301,9 +382,8 @@ def _fill_defaults(state: dict[str, Tensor], config: ModelConfig, parts: frozens
     return tuple(notes)
 
 
-def _check_names(state: Mapping[str, Tensor], config: ModelConfig, parts: frozenset[Tower], path: Path) -> None:
-    """Every weight of the parts is there, with its shape and a fitting type, and nothing else is."""
-    expected = {name: value for name, value in _expected(config).items() if name in SCALES or _part(name) in parts}
+def _check_names(state: Mapping[str, Tensor], expected: Mapping[str, Tensor], path: Path, kinds: str) -> None:
+    """Every expected weight is there, with its shape and a fitting type, and nothing else is."""
     shared = [name for name in expected if name in state]
     shapes = [
         f"{name} {_shape(state[name])} instead of {_shape(expected[name])}"
@@ -323,7 +403,7 @@ def _check_names(state: Mapping[str, Tensor], config: ModelConfig, parts: frozen
     }
     found = [f"{len(names)} {what}: {_listed(names)}" for what, names in problems.items() if names]
     if found:
-        raise CheckpointError(f"{path}: the weights do not fit the model; {'; '.join(found)}", f"give {KINDS}")
+        raise CheckpointError(f"{path}: the weights do not fit the model; {'; '.join(found)}", f"give {kinds}")
 
 
 def _check_values(state: Mapping[str, Tensor], path: Path) -> None:
@@ -333,6 +413,11 @@ def _check_values(state: Mapping[str, Tensor], path: Path) -> None:
     bandwidth = state.get("audio.fbsp.fb")
     if bandwidth is not None and bool((bandwidth < 0).any()):
         raise CheckpointError(f"{path}: audio.fbsp.fb holds negative bandwidths", DIVERGED)
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _dtype(name: str) -> torch.dtype:

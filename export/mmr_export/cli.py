@@ -27,8 +27,8 @@ if TYPE_CHECKING:
     "--checkpoint",
     type=click.Path(path_type=Path),
     required=True,
-    help="Weights of AudioCLIP, CLIP RN50 or ESResNeXt-fbsp (.pt or .safetensors). A JSON file of the same name beside "
-    "it may hold the sizes, defaults of the options below, and more.",
+    help="Weights of AudioCLIP, CLIP RN50 or ESResNeXt-fbsp (.pt or .safetensors), or projections of features. A JSON "
+    "file of the same name beside it may hold the sizes, defaults of the options below, and more.",
 )
 @click.option("--output", type=click.Path(path_type=Path), required=True, help="Folder to make.")
 @click.option(
@@ -53,7 +53,8 @@ if TYPE_CHECKING:
 @click.option(
     "--calibration",
     type=click.Path(path_type=Path),
-    help="Folder of pages and songs to choose int8 ranges by. Default: generated ones.",
+    help="Folder of pages and songs, or of features (audio/*.npy, video/*.npy), to choose int8 ranges by. Default: "
+    "generated ones.",
 )
 @click.option(
     "--gate",
@@ -78,14 +79,14 @@ def _export(
 ) -> Manifest:
     try:
         from .bundle import ExportOptions, write_bundle
-        from .checkpoint import load_checkpoint
+        from .checkpoint import load
         from .labels import read_labels
     except ModuleNotFoundError as error:
         raise DeviceError(f"mmr-export needs the package {error.name}", "pip install 'mmr-runtime[export]'") from None
     precisions = tuple(dict.fromkeys(part.strip() for part in precision.split(",")))
     sets, text = read_labels(labels) if labels else {}, _read_card(card) if card else None
     options = ExportOptions(precisions, labels=sets, card=text, **choices)
-    loaded = load_checkpoint(checkpoint)
+    loaded = load(checkpoint)
     for note in loaded.notes:
         click.echo(f"note: {note}", err=True)
     return write_bundle(loaded, output, options, _tell)
@@ -106,13 +107,14 @@ def _tell(step: int, steps: int, what: str) -> None:
 
 def summary(manifest: Manifest, output: Path) -> str:
     """A table of the graphs: file, megabytes, agreement with PyTorch or with the float32 graph."""
-    lines = [f"{output}: model {manifest.id}", f"{'file':<18} {'MB':>7}  {'agreement':<s}"]
+    wide = max(18, *(len(graph.file) for graphs in manifest.graphs.values() for graph in graphs.values()))
+    lines = [f"{output}: model {manifest.id}", f"{'file':<{wide}} {'MB':>7}  {'agreement':<s}"]
     for tower, graphs in manifest.graphs.items():
         for precision, graph in graphs.items():
             megabytes = manifest.files[graph.file].bytes / 1e6
-            lines.append(f"{graph.file:<18} {megabytes:7.1f}  {_agreement(manifest.quality, tower, precision)}")
+            lines.append(f"{graph.file:<{wide}} {megabytes:7.1f}  {_agreement(manifest.quality, tower, precision)}")
     total = sum(facts.bytes for facts in manifest.files.values()) / 1e6
-    lines.append(f"{'all files':<18} {total:7.1f}")
+    lines.append(f"{'all files':<{wide}} {total:7.1f}")
     return "\n".join(lines)
 
 

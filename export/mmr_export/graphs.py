@@ -22,6 +22,7 @@ from mmr_runtime.bundle import GraphFile, Tower
 from mmr_runtime.errors import ExportError
 
 from .model import AudioCLIP
+from .model.projection import Projections
 
 OPSET = 18
 """The exporter's native opset; every onnxruntime since 1.14 runs it."""
@@ -32,7 +33,7 @@ _BATCH = torch.export.Dim("batch", min=1)
 
 @dataclass(frozen=True)
 class _Form:
-    """Input name of a tower's graph, the encoder it runs, and the dimensions that stay open."""
+    """Input name of a tower's graph, the part of the model it runs, and the dimensions that stay open."""
 
     input: str
     encoder: str
@@ -43,13 +44,16 @@ _FORMS: dict[Tower, _Form] = {
     "image": _Form("pixels", "encode_image", {0: "batch"}),
     "text": _Form("tokens", "encode_text", {0: "batch", 1: "length"}),
     "audio": _Form("db", "encode_db", {0: "batch"}),
+    "audio_features": _Form("features", "audio_features", {0: "batch"}),
+    "image_features": _Form("features", "image_features", {0: "batch"}),
 }
+Model = AudioCLIP | Projections
 
 
 class _Encoder(nn.Module):
     """One encoder of the model as a module of its own, which is what the exporter takes."""
 
-    def __init__(self, model: AudioCLIP, method: str) -> None:
+    def __init__(self, model: Model, method: str) -> None:
         super().__init__()
         self.model = model
         self.method = method
@@ -64,18 +68,19 @@ def graph_file(tower: Tower, precision: str) -> GraphFile:
     return GraphFile(f"{tower}.{precision}.onnx", _FORMS[tower].input, OUTPUT)
 
 
-def encode(model: AudioCLIP, tower: Tower, x: Tensor) -> Tensor:
+def encode(model: Model, tower: Tower, x: Tensor) -> Tensor:
     """What the tower's graph computes, by PyTorch: float32 (n, d), not normalised."""
     with torch.inference_mode():
         vectors: Tensor = _Encoder(model, _FORMS[tower].encoder)(x)
     return vectors
 
 
-def tower_graph(model: AudioCLIP, tower: Tower, *, frames: int, model_id: str) -> onnx.ModelProto:
+def tower_graph(model: Model, tower: Tower, *, frames: int, model_id: str) -> onnx.ModelProto:
     """The graph of one tower.
 
-    `pixels` float32 (batch, 3, height, width), `tokens` int64 (batch, length) or `db` float32 (batch, 3, rows, frames)
-    becomes `vector` float32 (batch, d), not normalised. The sound's gates hold for one number of frames.
+    `pixels` float32 (batch, 3, height, width), `tokens` int64 (batch, length), `db` float32 (batch, 3, rows, frames) or
+    `features` float32 (batch, f) becomes `vector` float32 (batch, d), not normalised. The sound's gates hold for one
+    number of frames.
 
     Args:
         model: in evaluation mode.
@@ -87,7 +92,9 @@ def tower_graph(model: AudioCLIP, tower: Tower, *, frames: int, model_id: str) -
         ExportError: the exporter fails, or makes a graph that the ONNX checker refuses.
     """
     form = _FORMS[tower]
-    dims = {"batch": _BATCH, "length": torch.export.Dim("length", min=2, max=model.config.text.context)}
+    dims = {"batch": _BATCH}
+    if isinstance(model, AudioCLIP):
+        dims["length"] = torch.export.Dim("length", min=2, max=model.config.text.context)
     try:
         with _quiet_exporter(), torch.no_grad():
             program: Any = torch.onnx.export(
@@ -112,8 +119,10 @@ def tower_graph(model: AudioCLIP, tower: Tower, *, frames: int, model_id: str) -
     return graph
 
 
-def _example(model: AudioCLIP, tower: Tower, frames: int) -> Tensor:
+def _example(model: Model, tower: Tower, frames: int) -> Tensor:
     """Values do not matter, shapes do; two of each open dimension, for the exporter takes 1 as a constant."""
+    if isinstance(model, Projections):
+        return torch.zeros(2, getattr(model.config, tower))
     config = model.config
     if tower == "image":
         return torch.zeros(2, 3, config.image.height, config.image.width)

@@ -173,7 +173,7 @@ def require_passed(tower: Tower, precision: str, report: Mapping[str, Any]) -> N
         f"the {tower} tower in {precision} does not pass the gate on the {name} inputs: mean cosine "
         f"{worst['mean_cosine']:.4f} (at least {MIN_COSINE}), top-{TOP} overlap {worst['top10_overlap']:.3f} "
         f"(at least {MIN_OVERLAP})",
-        "export fp32, give --calibration DIR with pages and songs like yours, or accept it with --allow-degraded",
+        "export fp32, give --calibration DIR with inputs like yours, or accept it with --allow-degraded",
     )
 
 
@@ -202,7 +202,7 @@ _Form = Callable[[Collection[str]], ModelProto]
 
 def _forms(graph: ModelProto, tower: Tower, rows: Rows) -> dict[str, _Form]:
     """The ways to quantize a tower, by name: they differ in how the ranges of activations are chosen."""
-    if tower == "text":
+    if tower not in ("image", "audio"):
         rounder = Rounder(input_moments(graph, quantize.weighted_nodes(graph), rows))
         return {"dynamic": partial(quantize.dynamic_int8, graph, rounder=rounder)}
     graph = equalized(graph, channel_peaks(graph, rows))
@@ -267,7 +267,10 @@ def end_to_end(evidence: Evidence, precision: str) -> dict[str, dict[str, Any]]:
     """
     found = {}
     for name in sorted({key.split(".")[0] for key in evidence}):
-        towers = [[evidence.get(f"{name}.{tower}.{p}") for tower in ("image", "audio")] for p in (precision, "fp32")]
+        suffix = "_features" if f"{name}.audio_features.fp32" in evidence else ""
+        towers = [
+            [evidence.get(f"{name}.{tower}{suffix}.{p}") for tower in ("image", "audio")] for p in (precision, "fp32")
+        ]
         (pages, songs), (pages32, songs32) = towers
         if pages is None or songs is None or pages32 is None or songs32 is None:
             continue

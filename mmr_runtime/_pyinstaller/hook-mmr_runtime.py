@@ -1,4 +1,4 @@
-"""The default model, and the modules that mmr imports by name on first use."""
+"""The default model, the words of `mmr describe`, and the modules that mmr imports by name on first use."""
 
 from PyInstaller.utils.hooks import collect_data_files, collect_submodules
 
@@ -11,6 +11,8 @@ if not datas:
 
     folder = Path(mmr_runtime.__file__).resolve().parents[1] / "models" / "default"
     datas = [(str(file), "mmr_runtime/models/default") for file in folder.iterdir()]
+
+datas += collect_data_files("mmr_runtime", includes=["*.tsv"])
 
 hiddenimports = collect_submodules("mmr_runtime", filter=lambda name: "_pyinstaller" not in name)
 hiddenimports += [f"PIL.{name}ImagePlugin" for name in ("Jpeg", "Png", "WebP", "Gif", "Bmp", "Tiff", "Avif")]

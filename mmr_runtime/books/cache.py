@@ -38,8 +38,9 @@ class VectorCache:
             except sqlite3.OperationalError:  # locked, or no place to write: it may well be whole
                 return
             except sqlite3.DatabaseError:  # damaged: made anew
-                with suppress(OSError):
-                    path.unlink()
+                for part in (path, *(path.with_name(f"{path.name}{end}") for end in ("-wal", "-shm"))):
+                    with suppress(OSError):
+                        part.unlink()
             except OSError:
                 return
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 PLUGINS = "mmr.commands"
 """Entry points of this group name click commands; the entry point's name is the command's."""
 
-_OWN = ("rank", "soundtrack", "report", "serve", "index", "doctor")  # each in the module of its name
+_OWN = ("rank", "soundtrack", "report", "describe", "serve", "index", "doctor")  # each in the module of its name
 
 
 @cache

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from pathlib import Path
+from typing import BinaryIO
 
 import click
 
@@ -39,9 +40,7 @@ def serve(
         raise UsageError("there is one way to talk, or the other", "mmr serve --stdio, or mmr serve --socket")
     if not folders:
         raise UsageError("there are no songs to choose from", "name a folder with --library")
-    # Before anything else is imported that might print.
-    out = os.fdopen(os.dup(1), "wb")
-    os.dup2(2, 1)
+    out = _own_stdout()
     from mmr_runtime import __version__
     from mmr_runtime.ctl import default_socket
     from mmr_runtime.serve import Server, serve_socket
@@ -58,3 +57,14 @@ def serve(
             path = Path(socket or default_socket())
             click.echo(f"listening on {path}", err=True)
             serve_socket(server, path)
+
+
+def _own_stdout() -> BinaryIO:
+    """Keep stdout for the protocol alone: whatever is imported later and prints, prints on stderr."""
+    try:
+        os.fstat(2)
+    except OSError:  # a client without a console may give none, and its number would be taken by the next file
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
+    out = os.fdopen(os.dup(1), "wb")
+    os.dup2(2, 1)
+    return out

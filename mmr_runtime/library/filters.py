@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mmr_runtime.errors import UsageError
+from mmr_runtime.files import comparable
 from mmr_runtime.library.playlists import read_playlist
 from mmr_runtime.library.records import Track
 from mmr_runtime.library.roots import is_within
@@ -27,7 +28,7 @@ class Filters:
         genres: one of these stands in its genre, case ignored.
         artists: one of these stands in its artist, case ignored.
         folders: absolute; it lies in one of them.
-        files: absolute paths of a playlist; it is among them.
+        files: absolute paths of a playlist, as `files.comparable` gives them; it is among them.
         instrumental: genre, album or title say that nobody sings: `instrumental`, `soundtrack`, `piano` and the like.
             The sound itself is not asked: what a model without vocal music in its training hears of voices is chance.
         min_seconds: least length.
@@ -55,7 +56,8 @@ class Filters:
         """
         files = None
         if playlist is not None:
-            files = frozenset(str(path.resolve()) for path in read_playlist(Path(playlist).expanduser()))
+            songs = read_playlist(Path(playlist).expanduser())
+            files = frozenset(comparable(str(song.resolve())) for song in songs)
         inside = tuple(str(Path(folder).expanduser().resolve()) for folder in folders)
         return cls(folders=inside, files=files, **others)  # type: ignore[arg-type]
 
@@ -66,7 +68,7 @@ class Filters:
             _holds(track.genre, self.genres)
             and _holds(track.artist, self.artists)
             and (not self.folders or is_within(path, self.folders))
-            and (self.files is None or path in self.files)
+            and (self.files is None or comparable(path) in self.files)
             and (not self.instrumental or bool(_INSTRUMENTAL.search(f"{track.genre}\n{track.album}\n{track.title}")))
             and self.min_seconds <= track.seconds
             and (self.max_seconds is None or track.seconds <= self.max_seconds)

@@ -6,7 +6,7 @@ import errno
 import os
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from mmr_runtime.errors import LibraryError
@@ -39,7 +39,10 @@ def writer_lock(path: Path) -> Iterator[None]:
         os.ftruncate(handle, 0)
         os.lseek(handle, 0, os.SEEK_SET)
         os.write(handle, f" {os.getpid()}\n".encode())
-        yield
+        try:
+            yield
+        finally:
+            _release(handle)
     finally:
         os.close(handle)
 
@@ -54,6 +57,16 @@ def _read_owner(handle: int) -> str:
         return os.read(handle, 20).decode("ascii", "replace").strip()
     except OSError:
         return ""
+
+
+def _release(handle: int) -> None:
+    """Windows frees what a closed file had locked when it finds the time, the others at once."""
+    if sys.platform == "win32":
+        import msvcrt
+
+        os.lseek(handle, 0, os.SEEK_SET)  # a lock is of the bytes at the file's position
+        with suppress(OSError):  # there may have been none to get
+            msvcrt.locking(handle, msvcrt.LK_UNLCK, 1)
 
 
 def _acquire(handle: int) -> bool:

@@ -35,7 +35,8 @@ def load(store: Store, model: str, size: int) -> tuple[NDArray[np.int64], Floats
         _write(path, uuid, generation, ids, vectors)
         for old in store.folder.glob(f"{prefix}*.f32"):
             if old != path:
-                old.unlink(missing_ok=True)
+                with suppress(OSError):  # Windows keeps what somebody has mapped: the next generation removes it
+                    old.unlink(missing_ok=True)
     return ids, vectors
 
 

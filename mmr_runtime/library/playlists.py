@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -43,11 +44,19 @@ def read_playlist(path: Path) -> list[Path]:
 
 def _m3u(content: bytes) -> Iterator[str]:
     for line in content.removeprefix(b"\xef\xbb\xbf").splitlines():
-        text = os.fsdecode(line).strip()
+        text = _decoded(line).strip()
         if text and not text.startswith("#"):
             local = _local(text) if "://" in text else text
             if local:
                 yield local
+
+
+def _decoded(line: bytes) -> str:
+    """UTF-8, or else as the system names files; many players on Windows write the language's own code page."""
+    try:
+        return line.decode("utf-8")
+    except UnicodeDecodeError:
+        return line.decode("mbcs", "replace") if sys.platform == "win32" else os.fsdecode(line)
 
 
 def _xspf(content: bytes, path: Path) -> Iterator[str]:
@@ -78,6 +87,9 @@ def _local(location: str) -> str:
     if parts.scheme == "file":
         from urllib.request import url2pathname  # loads http and ssl, 20 ms that a search need not pay
 
-        return url2pathname(parts.path)
+        if parts.netloc in ("", "localhost"):
+            return url2pathname(parts.path)
+        # A folder that another machine shares; only Windows has paths for those.
+        return url2pathname(f"//{parts.netloc}{parts.path}") if sys.platform == "win32" else ""
     # A single letter is a drive of Windows.
     return unquote(location, errors="surrogateescape") if len(parts.scheme) < 2 else ""

@@ -35,9 +35,8 @@ class Roots:
         """
         folders, playlists = set(), set()
         for name in named:
-            path = Path(name).expanduser()
             try:
-                real = path.resolve()
+                real = Path(name).expanduser().resolve()
             except (OSError, RuntimeError) as error:
                 raise InputError(f"{name} cannot be resolved: {error}", "check the path") from error
             if real.is_file() and real.suffix.lower() in PLAYLIST_SUFFIXES:

@@ -62,7 +62,7 @@ def scan(roots: Roots, kind: Kind, patterns: Patterns | None = None) -> Scan:
         LibraryError: more files than the limit.
     """
     result = Scan()
-    seen: set[tuple[int, int]] = set()
+    seen: set[tuple[int, int | str]] = set()
     for root in roots.folders:
         _walk(root, SUFFIXES[kind], result, seen)
     found = {file.path for file in result.files}
@@ -88,7 +88,7 @@ def _look_at(path: str, suffixes: frozenset[str], result: Scan) -> None:
             result.closed.append((folder, error.strerror or str(error)))
 
 
-def _walk(root: str, suffixes: frozenset[str], result: Scan, seen: set[tuple[int, int]]) -> None:
+def _walk(root: str, suffixes: frozenset[str], result: Scan, seen: set[tuple[int, int | str]]) -> None:
     # Folders behind links wait until all real ones were walked: a song is known by its real path where it has one.
     waiting = [root]
     linked: list[str] = []
@@ -96,9 +96,11 @@ def _walk(root: str, suffixes: frozenset[str], result: Scan, seen: set[tuple[int
         folder = waiting.pop() if waiting else linked.pop(0)
         try:
             status = Path(folder).stat()
-            if (status.st_dev, status.st_ino) in seen:
+            # Some network and FAT disks number nothing under Windows; there the real path must tell folders apart.
+            identity = (status.st_dev, status.st_ino or os.path.realpath(folder))
+            if identity in seen:
                 continue
-            seen.add((status.st_dev, status.st_ino))
+            seen.add(identity)
             with os.scandir(folder) as listing:
                 entries = sorted(listing, key=lambda entry: entry.name)
         except OSError as error:

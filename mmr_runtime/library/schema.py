@@ -154,4 +154,5 @@ def _publish(fresh: Path, path: Path) -> None:
         return
     except OSError:  # a file system without hard links
         if not path.exists():
-            fresh.rename(path)
+            with suppress(FileExistsError):  # Windows replaces nothing
+                fresh.rename(path)

@@ -91,6 +91,8 @@ class Store:
             connection = sqlite3.connect(path, timeout=_BUSY_SECONDS, isolation_level=None, check_same_thread=False)
             try:
                 connection.execute("PRAGMA synchronous = FULL")
+                # macOS only, where fsync leaves what it writes in the disk's own memory.
+                connection.execute("PRAGMA fullfsync = ON")
                 if schema.check(connection, path, kind):
                     with writer_lock(folder / "index.lock"):
                         if schema.check(connection, path, kind):

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import gc
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from mmr_runtime.cli import options
 from mmr_runtime.cli.errors import Command
 from mmr_runtime.errors import DeviceError, UsageError
+
+if TYPE_CHECKING:
+    from mmr_runtime.engine import Engine
 
 
 @click.command("mmr-reader", cls=Command, context_settings=options.CONTEXT)
@@ -44,11 +49,21 @@ def reader(
         Book.open(book) as opened,
         options.library_of(engine, folders, index) as library,
     ):
-        # Networks are made before the window is there: making one holds the interpreter for a moment.
-        engine.warmup(("image", "text"))
+        make_ready(engine)
         window = Window(opened, library, None if page is None else page - 1)
         window.show()
         return int(application.exec())
+
+
+def make_ready(engine: Engine) -> None:
+    """Do before the window is there what would hold it up later, for a tenth of a second at a time.
+
+    Making a network holds the interpreter, and so does looking through all that was ever imported for what can be
+    thrown away (measured: benchmarks/reader.py); what is there now stays.
+    """
+    engine.warmup(("image", "text", "audio"))
+    gc.collect()
+    gc.freeze()
 
 
 def main() -> None:

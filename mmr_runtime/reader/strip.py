@@ -10,6 +10,9 @@ from mmr_runtime.moods import MOODS
 from mmr_runtime.report.style import COLOURS
 from mmr_runtime.soundtrack import Part
 
+_GROUND = 0.2
+"""How much of the text's colour the strip has where no soundtrack is known: seen on light ground and on dark."""
+
 
 class Strip(QWidget):
     """Shows the planned soundtrack; a click goes to a page."""
@@ -46,7 +49,9 @@ class Strip(QWidget):
         painter = QPainter(self)
         painter.setRenderHint(QPainter.RenderHint.Antialiasing)
         painter.setPen(Qt.PenStyle.NoPen)
-        painter.setBrush(self.palette().mid())
+        ground = self.palette().text().color()
+        ground.setAlphaF(_GROUND)
+        painter.setBrush(ground)
         painter.drawRoundedRect(QRectF(0, 8, self.width(), 10), 4, 4)
         for part in self._parts:
             painter.setBrush(QColor(colour(part)))

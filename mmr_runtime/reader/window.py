@@ -109,6 +109,7 @@ class Window(QMainWindow):
         self.pin.clicked.connect(self._pin_here)
         self.never = _button("never", "Never play this song again")
         self.never.clicked.connect(self._never)
+        self._enable_corrections(False)
         self.change = QSlider(Qt.Orientation.Horizontal)
         self.change.setToolTip("How readily the music changes")
         self.change.setRange(0, 100)
@@ -239,8 +240,12 @@ class Window(QMainWindow):
         menu.clear()
         for choice in decision.alternatives:
             menu.addAction(choice.track.title).triggered.connect(partial(self._pin_track, choice.track))
+        self._enable_corrections(track is not None)
+
+    def _enable_corrections(self, on: bool) -> None:
+        """There is something to correct only where something plays."""
         for widget in (self.pin, self.never, self.others):
-            widget.setEnabled(track is not None)
+            widget.setEnabled(on)
 
     def _switch_music(self, on: bool) -> None:
         self.music.switch(on)
@@ -279,6 +284,8 @@ class Window(QMainWindow):
 
     def closeEvent(self, event: QCloseEvent) -> None:  # noqa: N802 (Qt's name)
         """Remember the page, end all work."""
+        for timer in (self._settled, self._stayed):
+            timer.stop()
         self.work.cancel()
         self.music.switch(False)
         if self._session:

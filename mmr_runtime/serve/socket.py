@@ -15,7 +15,7 @@ import socket
 import threading
 from pathlib import Path
 
-from mmr_runtime.ctl import connect
+from mmr_runtime.ctl import connect, told_port
 from mmr_runtime.errors import UsageError
 from mmr_runtime.serve.server import Server
 
@@ -32,10 +32,12 @@ def serve_socket(server: Server, path: Path, *, port: bool = not HAS_UNIX_SOCKET
         port: listen on a port of the loopback address.
 
     Raises:
-        UsageError: another server has it, or it cannot be made.
+        UsageError: another server has it, a file of somebody else lies there, or it cannot be made.
     """
     if _is_alive(path):
         raise UsageError(f"another server listens on {path}", "end it: mmr-ctl shutdown")
+    if not _may_be_replaced(path):
+        raise UsageError(f"{path} is there and is no socket", "choose another --socket")
     ended, secret = threading.Event(), secrets.token_hex(16) if port else ""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -103,6 +105,17 @@ def _is_alive(path: Path) -> bool:
     """Whether somebody listens."""
     try:
         connect(str(path)).close()
-    except (OSError, ValueError, KeyError):
+    except OSError:
         return False
     return True
+
+
+def _may_be_replaced(path: Path) -> bool:
+    """Whether nothing is lost with what lies there: nothing, or what an earlier server left."""
+    if path.is_file():
+        try:
+            told_port(str(path))
+        except OSError:
+            return False
+        return True
+    return path.is_socket() or not path.exists()

@@ -10,6 +10,7 @@ from pathlib import PurePath
 from typing import Literal
 
 from mmr_runtime.errors import InputError
+from mmr_runtime.files import comparable
 from mmr_runtime.soundtrack.formats import TEXT_HEAD
 from mmr_runtime.soundtrack.soundtrack import Corrections, Soundtrack
 from mmr_runtime.soundtrack.stored import read_object
@@ -133,13 +134,13 @@ class _Names:
     """Songs by path or by the end of it."""
 
     def __init__(self, paths: Sequence[str]) -> None:
-        self._paths = {path: "/" + path.replace("\\", "/").lstrip("/") for path in paths}
+        self._paths = {path: _ending(path) for path in paths}
 
     def find(self, entry: _Entry) -> str:
         """The path that an entry means."""
         if entry.path in self._paths:
             return entry.path
-        end = "/" + entry.path.replace("\\", "/").removeprefix("./").lstrip("/")
+        end = _ending(entry.path.replace("\\", "/").removeprefix("./"))
         found = sorted(path for path, form in self._paths.items() if form.endswith(end))
         if not found:
             near = sorted(path for path in self._paths if entry.path.lower() in PurePath(path).name.lower())
@@ -153,6 +154,11 @@ class _Names:
                 "write more of the path",
             )
         return found[0]
+
+
+def _ending(path: str) -> str:
+    """What the end of a path is compared by: whole names, in the form of any system."""
+    return "/" + comparable(path).replace("\\", "/").lstrip("/")
 
 
 def _read(edited: bytes | str) -> list[_Entry]:

@@ -14,7 +14,7 @@ from mmr_export import bundle as export_bundle
 from mmr_export.checkpoint import Checkpoint, build, load_checkpoint
 from mmr_export.graphs import tower_graph
 from mmr_export.model import AudioCLIP, AudioConfig, ImageConfig, ModelConfig, TextConfig
-from mmr_runtime.bundle import TOWERS, Tower
+from mmr_runtime.bundle import ENCODERS, Tower
 
 TINY = ModelConfig(
     embedding_size=12,
@@ -60,7 +60,7 @@ def tiny_model(tiny: Checkpoint) -> AudioCLIP:
 @pytest.fixture(scope="session")
 def tiny_graphs(tiny: Checkpoint, tiny_model: AudioCLIP) -> Graphs:
     frames = tiny.audio_spec().frames
-    return {tower: tower_graph(tiny_model, tower, frames=frames, model_id="tiny") for tower in TOWERS}  # type: ignore[misc]
+    return {tower: tower_graph(tiny_model, tower, frames=frames, model_id="tiny") for tower in ENCODERS}  # type: ignore[misc]
 
 
 @pytest.fixture

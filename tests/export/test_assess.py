@@ -6,8 +6,10 @@ import csv
 import json
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -15,7 +17,9 @@ from click.testing import CliRunner, Result
 from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
+from scipy.stats import skew
 from sklearn import metrics as sklearn
+from sklearn.calibration import calibration_curve
 
 from mmr_export.bundle import write_bundle
 from mmr_export.checkpoint import Checkpoint
@@ -24,6 +28,7 @@ from mmr_export.data.datasets import Dataset, Item
 from mmr_export.data.splits import split_dataset, write_split
 from mmr_export.evaluate.assess import BETWEEN, assess
 from mmr_export.evaluate.assess_command import evaluate
+from mmr_export.evaluate.bootstrap import intervals, members
 from mmr_export.evaluate.classification import (
     ClassReport,
     average_precision,
@@ -31,15 +36,24 @@ from mmr_export.evaluate.classification import (
     calibration,
     confusion,
     first_right,
-    group_interval,
     softmax,
 )
-from mmr_export.evaluate.encoders import open_encoder, windows
+from mmr_export.evaluate.document import document, first_three, summary
+from mmr_export.evaluate.encoders import BundleEncoder, open_encoder, windows
 from mmr_export.evaluate.published import published_tables
-from mmr_export.evaluate.retrieval import Recall, hubness, modality_gap, occurrences, partner_ranks
+from mmr_export.evaluate.retrieval import Recall, first_candidates, hubness, modality_gap, occurrences, partner_ranks
 from mmr_export.evaluate.tables import Side, Table, class_table
+from mmr_runtime.engine import Engine
 from mmr_runtime.errors import InputError
-from tests.export.miniatures import make_audioset, make_esc50, make_manga109, make_manifest, write_clip
+from tests.export.conftest import METADATA
+from tests.export.miniatures import (
+    make_audioset,
+    make_esc50,
+    make_features,
+    make_manga109,
+    make_manifest,
+    write_clip,
+)
 
 Floats = NDArray[np.float64]
 
@@ -83,8 +97,8 @@ def test_report_and_confusion_are_scikit_learns(case: tuple[NDArray[np.bool_], F
     np.testing.assert_array_equal(matrix, sklearn.confusion_matrix(true, said, labels=range(k)))
     assert first_right(labels, scores) == pytest.approx(sklearn.accuracy_score(true, said))
     ours = ClassReport.of(matrix)
-    theirs = sklearn.precision_recall_fscore_support(true, said, labels=range(k), zero_division=np.nan)
-    for mine, other in zip((ours.precision, ours.recall, ours.f1, ours.support), theirs, strict=True):
+    *theirs, _ = sklearn.precision_recall_fscore_support(true, said, labels=range(k), zero_division=np.nan)
+    for mine, other in zip((ours.precision, ours.recall, ours.f1), theirs, strict=True):
         np.testing.assert_allclose(mine, other)
 
 
@@ -101,8 +115,6 @@ def test_calibration_bins_are_scikit_learns_and_a_calibrated_answer_has_no_error
     posterior = np.stack([confidence, 1 - confidence], axis=1)
     found = calibration(np.stack([right, ~right], axis=1), posterior)
     assert found.error < 0.02
-    from sklearn.calibration import calibration_curve
-
     accuracy, said = calibration_curve(right, confidence, n_bins=10)
     filled = found.count > 0
     np.testing.assert_allclose(found.accuracy[filled], accuracy)
@@ -111,13 +123,33 @@ def test_calibration_bins_are_scikit_learns_and_a_calibrated_answer_has_no_error
     assert sure.error == pytest.approx(1 - right.mean())
 
 
+# -- intervals --------------------------------------------------------------------------------------------------------
+
+
+def share(values: Floats, groups: list[str]) -> list[float]:
+    return intervals(lambda rows: np.array([values[rows].mean()]), groups)[:, 0].tolist()
+
+
 def test_an_interval_over_groups_is_wider_where_their_items_are_alike() -> None:
     right = np.repeat(np.random.default_rng(0).random(20) < 0.5, 10).astype(float)
-    titles = [str(i // 10) for i in range(200)]
-    wide = group_interval(lambda rows: float(right[rows].mean()), titles)
-    narrow = group_interval(lambda rows: float(right[rows].mean()), [str(i) for i in range(200)])
+    wide = share(right, [str(i // 10) for i in range(200)])
+    narrow = share(right, [str(i) for i in range(200)])
     assert wide[1] - wide[0] > 2 * (narrow[1] - narrow[0])
     assert wide[0] < right.mean() < wide[1]
+
+
+def test_an_interval_is_that_of_the_normal_approximation() -> None:
+    right = (np.arange(400) % 2).astype(float)
+    low, high = share(right, list(map(str, range(400))))
+    assert (low, high) == pytest.approx((0.5 - 1.96 * 0.025, 0.5 + 1.96 * 0.025), abs=0.008)
+
+
+def test_one_group_gives_no_interval() -> None:
+    assert np.isnan(share(np.arange(5.0), ["a"] * 5)).all()
+
+
+def test_members_are_the_items_of_each_group() -> None:
+    assert [rows.tolist() for rows in members(["b", "a", "b", "c", "a"])] == [[1, 4], [0, 2], [3]]
 
 
 # -- retrieval --------------------------------------------------------------------------------------------------------
@@ -140,16 +172,23 @@ def test_a_hub_skews_the_occurrences() -> None:
     even = rng.random((500, 100))
     hub = even.copy()
     hub[:, 0] += 1
-    assert occurrences(hub)[0] == 500
-    assert occurrences(hub).sum() == 5000
-    assert abs(hubness(even)) < 1 < hubness(hub)
-    from scipy.stats import skew
+    counts, usual = (occurrences(first_candidates(values), 100) for values in (hub, even))
+    assert counts[0] == 500
+    assert counts.sum() == 5000
+    assert abs(hubness(usual)) < 1 < hubness(counts)
+    assert hubness(counts) == pytest.approx(float(skew(counts)))
+    assert np.isnan(hubness(np.array([3, 3, 3])))
 
-    assert hubness(hub) == pytest.approx(float(skew(occurrences(hub))))
+
+@given(st.integers(1, 20), st.integers(0, 99))
+def test_the_first_candidates_are_those_that_sorting_finds(m: int, seed: int) -> None:
+    similarity = np.random.default_rng(seed).random((4, m))
+    expected = np.sort(np.argsort(-similarity, axis=1)[:, :10], axis=1)
+    np.testing.assert_array_equal(np.sort(first_candidates(similarity), axis=1), expected)
 
 
 def test_the_gap_of_two_modalities_is_the_distance_of_their_means() -> None:
-    assert modality_gap(np.array([[1.0, 0], [0, 1]]), np.array([[-1.0, 0], [0, -1]])) == pytest.approx(np.sqrt(2))
+    assert modality_gap(np.eye(2), -np.eye(2)) == pytest.approx(np.sqrt(2))
 
 
 # -- tables -----------------------------------------------------------------------------------------------------------
@@ -190,8 +229,30 @@ def test_a_class_without_queries_has_an_empty_row() -> None:
     more = Side(np.pad(genres.labels, ((0, 0), (0, 1))), (*genres.classes, "sports"), genres.groups)
     table = class_table("t", similarity, more, moods, 20.0, "share")
     assert table.first(3) == []
+    assert np.isnan(table.low[3]).all()
     assert "| sports |  |  | 0 |" in table.to_markdown()
     assert len(table.to_rows()) == 1 + 4 * 2
+
+
+def test_the_first_of_a_row_are_only_those_that_are_there() -> None:
+    similarity, genres, moods = meeting()
+    more = Side(np.pad(moods.labels, ((0, 0), (1, 0))), ("sad", *moods.classes), moods.groups)
+    table = class_table("t", similarity, genres, more, 20.0, "share")
+    assert [[table.columns[i] for i in table.first(row)] for row in range(3)] == [["scary"], ["happy"], ["happy"]]
+    assert first_three(table, 0, intervals=False) == ["scary 1.00", "-", "-"]
+
+
+def test_a_row_of_one_title_has_no_interval() -> None:
+    similarity, genres, moods = meeting()
+    alone = Side(
+        genres.labels,
+        genres.classes,
+        ["x" if animal else g for g, animal in zip(genres.groups, genres.labels[:, 2], strict=True)],
+    )
+    table = class_table("t", similarity, alone, moods, 20.0, "share")
+    assert np.isnan(table.low[2]).all()
+    assert not np.isnan(table.values).any()
+    assert not np.isnan(table.low[:2]).any()
 
 
 def test_the_published_way_reads_a_transposed_axis() -> None:
@@ -254,9 +315,10 @@ class Oracle:
 
     name = "oracle"
     scales: dict[str, float]
+    options: dict[str, dict[str, Any]]
 
     def __init__(self, axes: dict[str, int], wrong: frozenset[str] = frozenset()) -> None:
-        self.axes, self.wrong = axes, wrong
+        self.axes, self.wrong, self.options = axes, wrong, {}
         self.scales = dict.fromkeys(("image_text", "audio_text", "audio_image"), 10.0)
 
     def images(self, items: Any) -> Any:
@@ -299,17 +361,70 @@ def test_figures_of_a_model_that_knows_all_and_of_one_that_errs() -> None:
     errs = frozenset(i.key for i in data.items if i.labels == ("b",) and i.fold == 2)
     wrong = assess(Oracle(axes, errs), [(data, data.items, "all")]).to_json()["data"]["set"]
     assert wrong["folds"]["accuracy"]["2"] == pytest.approx(0.5)
+    assert wrong["folds"]["standard deviation"] == pytest.approx(np.std([1, 0.5, 1, 1, 1], ddof=1))
+    rows = summary({"set": wrong})
+    assert rows[-1][1:3] == ["accuracy, mean ± standard deviation of 5 folds", "0.900 ± 0.224"]
     assert wrong["accuracy"][0] == pytest.approx(0.9)
-    assert wrong["classes"]["b"]["recall"] == pytest.approx(0.8)
+    assert wrong["classes"]["b"]["recall"][0] == pytest.approx(0.8)
     assert wrong["accuracy"][1] < 0.9 < wrong["accuracy"][2]
+
+
+def test_progress_counts_pictures_and_clips_of_all_data_sets() -> None:
+    data, told = items(40, ("a", "b")), []
+    both = [(data, data.items, "all"), (replace(data, name="other", modality="image"), data.items[:3], "three")]
+    assess(Oracle({"a": 0, "b": 1}), both, progress=lambda *news: told.append(news))
+    assert told == [(0, 43), (16, 43), (32, 43), (40, 43), (43, 43)]
 
 
 def test_free_texts_are_found_by_their_items() -> None:
     data = items(3, ("a", "b", "c"))
-    free = Dataset("set", "audio", data.items, (), ())
-    found = assess(Oracle({"a": 0, "b": 1, "c": 2}), [(free, free.items, "all")]).to_json()["data"]["set"]
+    own = tuple(replace(item, group=item.key) for item in data.items)
+    free = Dataset("set", "audio", own, (), ())
+    found = assess(Oracle({"a": 0, "b": 1, "c": 2}), [(free, own, "all")]).to_json()["data"]["set"]
     assert found["item to text"]["R@1"] == [1, 1, 1]
     assert found["text to item"]["median rank"] == [1, 1, 1]
+
+
+def test_a_class_of_one_title_has_figures_without_intervals() -> None:
+    data = items(16, ("a", "b"))
+    alone = tuple(replace(item, group="x") if item.labels == ("a",) else item for item in data.items)
+    found = assess(Oracle({"a": 0, "b": 1}), [(data, alone, "all")])
+    own = found.to_json()["data"]["set"]["classes"]
+    assert own["a"]["recall"] == [1, None, None]
+    assert own["b"]["recall"] == [1, 1, 1]
+    assert "<td>a</td><td>1.00</td><td>1.00</td>" in document(found)
+
+
+def test_pairs_of_features_are_projected_and_find_each_other(tmp_path: Path) -> None:
+    class Projecting:
+        """Both sides see their own half of the numbers that a pair shares."""
+
+        model_id = "projecting"
+        bundle = SimpleNamespace(manifest=SimpleNamespace(logit_scales={}))
+
+        def project(self, features: Any, modality: str) -> Any:
+            width = {"audio_features": 10, "image_features": 8}[modality]
+            assert features.shape == (24, width)
+            # The miniature's maps, undone.
+            rng = np.random.default_rng(0)
+            maps = {"audio_features": rng.normal(size=(4, 10)), "image_features": rng.normal(size=(4, 8))}
+            hidden = features @ np.linalg.pinv(maps[modality])
+            return hidden / np.linalg.norm(hidden, axis=1, keepdims=True)
+
+    data = read_dataset("features", make_features(tmp_path))
+    found = assess(BundleEncoder(cast("Engine", Projecting())), [(data, data.items, "all")])
+    figures = found.to_json()["data"]["features"]
+    for way in ("music to video", "video to music"):
+        assert figures[way]["R@1"][0] > 0.9
+        assert figures[way]["median rank"] == [1, 1, 1]
+    assert figures["modality gap"] < 0.1
+    assert "music to video" in document(found)
+
+
+def test_a_checkpoint_of_towers_takes_no_features(tiny_checkpoint: Path, tmp_path: Path) -> None:
+    result = run(tiny_checkpoint, "--data", f"features={make_features(tmp_path)}")
+    assert result.exit_code == 2
+    assert "takes no features, and there are 24 pairs" in result.stderr
 
 
 def test_items_without_a_label_are_refused() -> None:
@@ -352,6 +467,8 @@ def test_pages_and_songs_by_a_bundle(bundle: Path, tmp_path: Path) -> None:
     assert len(rows) == 1 + 12 * 7
     report = (output / "report.html").read_text()
     assert report.count("<svg") == 2 * 2 + 1 + 6
+    assert "Happy music" in report
+    assert "[&#x27;" not in report  # no list as Python writes it
     assert not any(outside in report for outside in ("src=", "<link", "@import", "url(http"))
 
 
@@ -368,18 +485,54 @@ def test_a_checkpoint_is_judged_by_what_validated(tiny_checkpoint: Path, tmp_pat
     assert f"all {len(dataset.items)} items" in run(model, "--data", f"esc50={folder}", "--all").stdout
 
 
-def test_the_papers_split_is_called_what_it_is(tiny_checkpoint: Path, tmp_path: Path) -> None:
+def test_a_checkpoint_reads_its_data_as_it_was_trained(tiny_checkpoint: Path, tmp_path: Path) -> None:
     folder = make_manga109(tmp_path / "m")
-    write_split(split_dataset(read_dataset("manga109", folder), "item"), tmp_path / "s.json")
-    told = run(tiny_checkpoint, "--data", f"manga109={folder}", "--split", tmp_path / "s.json")
-    assert "as the paper: titles leak" in told.stdout
+    model = shutil.copy(tiny_checkpoint, tmp_path / "best.pt")
+    recipe = {"data": "manga109", "options": {"unit": "page"}}
+    (tmp_path / "best.json").write_text(json.dumps({**METADATA, "training": {"recipe": recipe}}))
+    split = split_dataset(read_dataset("manga109", folder, unit="page"), "group")
+    write_split(split, tmp_path / "best.split.json")
+    result = run(model, "--data", f"manga109={folder}", "--json")
+    assert result.exit_code == 0, result.output
+    (figures,) = json.loads(result.stdout)["data"].items()
+    assert figures[0].endswith(", unit page")
+    assert figures[1]["judged"] == f"the {len(split.validation)} that validate, split by title or video"
+
+
+def test_items_of_a_split_that_are_not_there_are_told(tiny_checkpoint: Path, tmp_path: Path) -> None:
+    folder = make_manga109(tmp_path / "m")
+    split = split_dataset(read_dataset("manga109", folder), "item")
+    write_split(replace(split, validation=(*split.validation, "gone.jpg")), tmp_path / "s.json")
+    told = run(tiny_checkpoint, "--data", f"manga109={folder}", "--split", tmp_path / "s.json", "--json")
+    (figures,) = json.loads(told.stdout)["data"].values()
+    count = len(split.validation)
+    assert figures["judged"] == (
+        f"the {count} that validate without 1 that are not there, split by single item, as the paper: titles leak"
+    )
+    write_split(replace(split, train=("x",), validation=("y",)), tmp_path / "other.json")
+    refused = run(tiny_checkpoint, "--data", f"manga109={folder}", "--split", tmp_path / "other.json")
+    assert refused.exit_code == 3
+    assert "names no item of the data" in refused.stderr
+
+
+def test_a_split_of_the_pages_leaves_all_songs(tiny_checkpoint: Path, tmp_path: Path) -> None:
+    pages, songs = make_manga109(tmp_path / "m"), make_audioset(tmp_path / "a")
+    split = split_dataset(read_dataset("manga109", pages), "group")
+    write_split(split, tmp_path / "s.json")
+    data = ("--data", f"manga109={pages}", "--data", f"audioset={songs}")
+    told = json.loads(run(tiny_checkpoint, *data, "--split", tmp_path / "s.json", "--json").stdout)["data"]
+    assert told[f"manga109 {pages.name}"]["items"] == len(split.validation)
+    assert told["audioset a"]["judged"] == "all 21 items, none of which the split names"
+    assert told[BETWEEN]["hubness"][0] is not None
 
 
 def test_wrong_uses_are_told(tiny_checkpoint: Path, tmp_path: Path) -> None:
     songs = make_manifest(tmp_path / "f", {"a.wav": "Sad music", "b.wav": "Happy music"})
+    pages = make_manifest(tmp_path / "g" / "f", {"a.png": "horror", "b.png": "humor"})
     for words, problem in (
         (("--data", "esc50"), "is not NAME=FOLDER"),
         (("--data", f"manifest={songs}", "--data", f"manifest={songs}"), "both of sound"),
+        (("--data", f"manifest={songs}", "--data", f"manifest={pages}"), "two data sets are called manifest f"),
         (("--data", f"manifest={songs}", "--all", "--split", "s.json"), "exclude each other"),
         (("--data", f"birds={songs}"), "no kind of data set is named 'birds'"),
     ):
@@ -387,6 +540,9 @@ def test_wrong_uses_are_told(tiny_checkpoint: Path, tmp_path: Path) -> None:
         assert result.exit_code == 2, result.output
         assert problem in result.stderr
     assert run(tiny_checkpoint, "--data", f"manifest={songs}", "--split", tmp_path / "none.json").exit_code == 3
+    refused = run(tiny_checkpoint, "--data", f"manifest={songs}", "--output", songs / "manifest.csv")
+    assert refused.exit_code == 2
+    assert "cannot be made a folder" in refused.stderr
 
 
 def test_tables_are_frozen_text() -> None:

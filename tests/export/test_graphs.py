@@ -14,7 +14,7 @@ from mmr_export.bundle import one_minus_cosine
 from mmr_export.checkpoint import Checkpoint
 from mmr_export.graphs import encode, graph_file, tower_graph
 from mmr_export.model import AudioCLIP
-from mmr_runtime.bundle import TOWERS, Tower
+from mmr_runtime.bundle import ENCODERS, Tower
 from mmr_runtime.errors import ExportError
 from mmr_runtime.onnx_scan import has_external_data
 from mmr_runtime.sessions import load_onnxruntime
@@ -82,7 +82,7 @@ def test_a_text_is_read_at_its_first_end(tiny_graphs: Graphs) -> None:
     assert np.allclose(run(tiny_graphs["text"], text), run(tiny_graphs["text"], longer), atol=1e-5)
 
 
-@pytest.mark.parametrize("tower", TOWERS)
+@pytest.mark.parametrize("tower", ENCODERS)
 def test_a_graph_names_its_model_and_nothing_of_the_machine(tiny_graphs: Graphs, tower: Tower) -> None:
     graph = tiny_graphs[tower]
     assert {p.key: p.value for p in graph.metadata_props} == {"mmr.model": "tiny", "mmr.tower": tower}
@@ -91,7 +91,7 @@ def test_a_graph_names_its_model_and_nothing_of_the_machine(tiny_graphs: Graphs,
     assert b".py" not in content
 
 
-@pytest.mark.parametrize("tower", TOWERS)
+@pytest.mark.parametrize("tower", ENCODERS)
 def test_a_graph_is_one_file_with_its_batch_norms_folded(tiny_graphs: Graphs, tower: Tower, tmp_path: Path) -> None:
     onnx.save(tiny_graphs[tower], tmp_path / "whole.onnx")
     assert has_external_data(tmp_path / "whole.onnx") is False

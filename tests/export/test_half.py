@@ -13,7 +13,7 @@ from onnx import ModelProto, NodeProto, TensorProto, helper, numpy_helper
 
 from mmr_export.half import MAX_MAGNITUDE, HalfGraph, half_graph
 from mmr_export.quality import agreement, vectors_of
-from mmr_runtime.bundle import TOWERS, Tower
+from mmr_runtime.bundle import ENCODERS, Tower
 from mmr_runtime.errors import ExportError
 from mmr_runtime.sessions import load_onnxruntime
 
@@ -32,7 +32,7 @@ def inputs(tower: Tower, count: int = 6) -> list[NDArray[Any]]:
 
 @pytest.fixture(scope="module")
 def halves(tiny_graphs: dict[Tower, ModelProto]) -> dict[Tower, HalfGraph]:
-    return {tower: half_graph(tiny_graphs[tower], inputs(tower)) for tower in TOWERS}
+    return {tower: half_graph(tiny_graphs[tower], inputs(tower)) for tower in ENCODERS}
 
 
 @pytest.fixture
@@ -59,7 +59,7 @@ def operators(half: HalfGraph) -> list[str]:
 # -- towers -----------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("tower", TOWERS)
+@pytest.mark.parametrize("tower", ENCODERS)
 def test_directions_stay(tower: Tower, halves: dict[Tower, HalfGraph], tiny_graphs: dict[Tower, ModelProto]) -> None:
     rows = inputs(tower)
     vectors = vectors_of(halves[tower].graph, rows)
@@ -67,7 +67,7 @@ def test_directions_stay(tower: Tower, halves: dict[Tower, HalfGraph], tiny_grap
     assert agreement(vectors, vectors_of(tiny_graphs[tower], rows)).min_cosine > 1 - 1e-5
 
 
-@pytest.mark.parametrize("tower", TOWERS)
+@pytest.mark.parametrize("tower", ENCODERS)
 def test_callers_notice_nothing(
     tower: Tower, halves: dict[Tower, HalfGraph], tiny_graphs: dict[Tower, ModelProto]
 ) -> None:
@@ -77,7 +77,7 @@ def test_callers_notice_nothing(
     assert list(half.metadata_props) == list(full.metadata_props)
 
 
-@pytest.mark.parametrize("tower", TOWERS)
+@pytest.mark.parametrize("tower", ENCODERS)
 def test_nothing_inside_is_float32(tower: Tower, halves: dict[Tower, HalfGraph]) -> None:
     half = halves[tower]
     assert half.float_nodes == ()
@@ -85,7 +85,7 @@ def test_nothing_inside_is_float32(tower: Tower, halves: dict[Tower, HalfGraph])
     assert operators(half).count("Cast") == (1 if tower == "text" else 2)
 
 
-@pytest.mark.parametrize("tower", TOWERS)
+@pytest.mark.parametrize("tower", ENCODERS)
 def test_it_takes_half_the_bytes(
     tower: Tower, halves: dict[Tower, HalfGraph], tiny_graphs: dict[Tower, ModelProto]
 ) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import time
 from collections.abc import Callable, Iterator
@@ -19,13 +20,15 @@ pytest.importorskip("PySide6.QtWidgets", reason="needs the extra reader and its 
 pytest.importorskip("PySide6.QtMultimedia", reason="needs the system's sound libraries", exc_type=ImportError)
 
 from PySide6.QtCore import QEvent, QPointF, Qt, QTimer
-from PySide6.QtGui import QMouseEvent
+from PySide6.QtGui import QColor, QMouseEvent, QPalette
+from PySide6.QtTest import QTest
 from PySide6.QtWidgets import QApplication
 
 from mmr_runtime import Engine
 from mmr_runtime.books import Book
 from mmr_runtime.library import Library
-from mmr_runtime.reader.app import reader
+from mmr_runtime.reader.app import make_ready, reader
+from mmr_runtime.reader.strip import Strip
 from mmr_runtime.reader.window import Window
 from tests.runtime.fake_engine import write_song
 
@@ -43,8 +46,9 @@ def library(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Library
     for i in range(6):
         write_song(tmp_path / "songs" / f"{i}.wav", 200 + 600 * i, 6.0)
     with Engine.open(threads=1) as engine, Library.open(tmp_path / "songs", engine, tmp_path / "index") as library:
-        engine.warmup(("image", "text"))
+        make_ready(engine)
         yield library
+    gc.unfreeze()
 
 
 @pytest.fixture
@@ -150,6 +154,68 @@ def test_music_is_off_until_it_is_switched_on_and_needs_no_device(window: Window
     application.processEvents()
     press(window, Qt.Key.Key_M)
     assert not window.music.is_on
+
+
+def test_nothing_can_be_corrected_before_something_plays(window: Window, application: QApplication) -> None:
+    corrections = (window.pin, window.never, window.others)
+    assert not any(widget.isEnabled() for widget in corrections)
+    until(application, lambda: window.title.text())
+    assert all(widget.isEnabled() for widget in corrections)
+
+
+def test_a_book_is_read_by_keys_corrected_and_read_again(
+    application: QApplication, book: Book, library: Library
+) -> None:
+    """Real keys, from the first page to the last; then the reader is started anew."""
+    window = Window(book, library)
+    window.show()
+    window.activateWindow()
+    until(application, lambda: window.title.text() and window.isActiveWindow())
+    QTest.keyClick(window, Qt.Key.Key_M)
+    assert window.music.is_on
+    for page in range(2, 11):
+        QTest.keyClick(window, Qt.Key.Key_Left)
+        assert window.place.text() == f"{page}/10"
+    QTest.keyClick(window, Qt.Key.Key_M)
+    assert not window.music.is_on
+    QTest.keyClick(window, Qt.Key.Key_Home)
+    until(application, lambda: window._decision and window._decision.page == 0 and window._decision.alternatives)
+    assert window._decision
+    other = window._decision.alternatives[-1].track.title
+    next(action for action in window.others.menu().actions() if action.text() == other).trigger()
+    until(application, lambda: window.title.text() == other)
+    QTest.keyClick(window, Qt.Key.Key_Q)
+    assert not window.isVisible()
+    again = Window(book, library)
+    again.show()
+    until(application, lambda: again.title.text() == other)
+    assert again.place.text() == "1/10"
+    again.close()
+
+
+def test_a_window_that_was_closed_asks_for_nothing_more(
+    application: QApplication, book: Book, library: Library
+) -> None:
+    window = Window(book, library)
+    window.show()
+    until(application, lambda: window.title.text())
+    window.go(3)
+    window.change.setValue(60)
+    assert window._stayed.isActive()
+    assert window._settled.isActive()
+    window.close()
+    assert not window._stayed.isActive()
+    assert not window._settled.isActive()
+
+
+@pytest.mark.parametrize(("button", "ground"), [("#35322f", "#232120"), ("#efefef", "#efefef")], ids=["dark", "light"])
+def test_the_strip_is_seen_on_any_ground(application: QApplication, button: str, ground: str) -> None:
+    strip = Strip()
+    strip.setPalette(QPalette(QColor(button), QColor(ground)))
+    strip.resize(100, 26)
+    image = strip.grab().toImage()
+    apart = abs(image.pixelColor(20, 13).lightness() - image.pixelColor(20, 1).lightness())
+    assert apart > 20
 
 
 class Meter:

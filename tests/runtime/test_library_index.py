@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import sqlite3
@@ -303,7 +304,8 @@ def test_an_index_from_a_newer_version_is_refused_untouched(songs: Path, index: 
 def test_an_older_index_is_migrated_after_a_backup(songs: Path, index: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     expected = answers(songs, index)
     current = schema.SCHEMA
-    columns = len(sqlite3.connect(index / "index.db").execute("PRAGMA table_info(file)").fetchall())
+    with contextlib.closing(sqlite3.connect(index / "index.db")) as connection:
+        columns = len(connection.execute("PRAGMA table_info(file)").fetchall())
     monkeypatch.setattr(schema, "SCHEMA", current + 1)
     monkeypatch.setattr(schema, "MIGRATIONS", {current: lambda c: c.execute("ALTER TABLE file ADD COLUMN colour TEXT")})
     assert answers(songs, index) == expected

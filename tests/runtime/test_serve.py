@@ -274,8 +274,8 @@ def test_commands_share_one_reader(listening: Path, book: Path, capsys: pytest.C
     assert (code, first["action"]) == (0, "switch")
     assert run("turn", "page=1")[1]["page"] == 1
     assert run("no_such_method")[0] == 1
-    with pytest.raises(UsageError, match="another server"):
-        serve_socket(Server(ReaderEngine(), None), listening)  # type: ignore[arg-type]
+    with Server(ReaderEngine(), None) as second, pytest.raises(UsageError, match="another server"):  # type: ignore[arg-type]
+        serve_socket(second, listening)
     if listening.is_file():
         port = json.loads(listening.read_text())["port"]
         with socket.create_connection(("127.0.0.1", port)) as stranger:

@@ -1,32 +1,32 @@
 """What a model gets right on data sets: all figures of `mmr evaluate`, with intervals, as plain values.
 
 Classification is zero-shot: the names of the classes through the text tower, scale * cosine, softmax over the classes.
-Intervals draw whole groups (titles, videos, recordings) where a class has several.
+Intervals draw whole groups (titles, videos, recordings) of the queries; the candidates stay.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import astuple, dataclass, field
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from mmr_export.data.datasets import Dataset, Item
+from mmr_export.evaluate.bootstrap import LEAST_GROUPS, intervals
 from mmr_export.evaluate.classification import (
     ClassReport,
     average_precisions,
     calibration,
     confusion,
     first_right,
-    group_interval,
     softmax,
 )
-from mmr_export.evaluate.encoders import Encoder
+from mmr_export.evaluate.encoders import AT_ONCE, Encoder
 from mmr_export.evaluate.published import published_tables
-from mmr_export.evaluate.retrieval import Recall, hubness, modality_gap, occurrences, partner_ranks
+from mmr_export.evaluate.retrieval import Recall, first_candidates, hubness, modality_gap, occurrences, partner_ranks
 from mmr_export.evaluate.tables import Reading, Side, Table, class_table
 from mmr_runtime.errors import InputError
 
@@ -36,6 +36,10 @@ Rows = NDArray[np.int64]
 READINGS: dict[Reading, str] = {"share": "of the first three", "posterior": "posterior"}
 BETWEEN = "pages and songs"
 """Where the figures of a page and a song data set together stand."""
+
+OF_A_CLASS = ("average precision", "precision", "recall", "F1")
+_OVER_ALL = 3
+_OF_RANKS = ("R@1", "R@5", "R@10", "median rank")
 
 
 @dataclass(frozen=True, eq=False)
@@ -76,7 +80,9 @@ class Assessment:
 
     Attributes:
         model: its name.
-        data: name of a data set -> its figures; a figure with an interval is [value, low, high].
+        data: name of a data set -> its figures; a figure with an interval is [value, low, high], where low and high are
+            NaN if all queries are of one group. `baseline`: the same constant answer for every item; for pairs, a
+            random order.
         tables: of genres and moods, where there are pages and songs.
         arrays: what plots are made of: `posterior` and `labels` (n, k) by data set, `occurrences` (m,) of songs.
     """
@@ -98,7 +104,11 @@ class Assessment:
 
 
 def assess(
-    encoder: Encoder, chosen: Sequence[tuple[Dataset, Sequence[Item], str]], *, as_published: bool = False
+    encoder: Encoder,
+    chosen: Sequence[tuple[Dataset, Sequence[Item], str]],
+    *,
+    as_published: bool = False,
+    progress: Callable[[int, int], None] = lambda _done, _total: None,
 ) -> Assessment:
     """Judge a model.
 
@@ -106,117 +116,130 @@ def assess(
         encoder: the model.
         chosen: data sets, which of their items are judged, and in words which ones these are.
         as_published: make the tables of genres and moods the way of the paper's code, too.
+        progress: told how many pictures and clips of all are read.
 
     Raises:
         InputError: there is nothing to judge by.
     """
     found = Assessment(encoder.name)
     judged: dict[str, Judged] = {}
+    total = sum(len(items) for dataset, items, _ in chosen if dataset.modality != "features")
+    read = 0
+    progress(read, total)
     for dataset, items, words in chosen:
         if dataset.modality == "features":
             found.data[dataset.name] = {"items": len(items), "judged": words, **_paired(encoder, items)}
             continue
         embed = encoder.images if dataset.modality == "image" else encoder.clips
-        part = Judged(dataset, items, words, embed(items).astype(np.float64))
+        rows = []
+        for start in range(0, len(items), AT_ONCE):
+            rows.append(embed(items[start : start + AT_ONCE]).astype(np.float64))
+            read += len(rows[-1])
+            progress(read, total)
+        part = Judged(dataset, items, words, np.concatenate(rows))
         judged[dataset.modality] = part
         figures, arrays = _classified(encoder, part)
         found.data[dataset.name], found.arrays[dataset.name] = figures, arrays
     if {"image", "audio"} <= judged.keys() and all(part.dataset.classes for part in judged.values()):
         pages, songs = judged["image"], judged["audio"]
-        tables, found.data[BETWEEN] = _between(encoder, pages, songs, as_published)
-        found.arrays[BETWEEN] = {"occurrences": occurrences(pages.vectors @ songs.vectors.T)}
+        tables, found.data[BETWEEN], counts = _between(encoder, pages, songs, as_published)
+        found.arrays[BETWEEN] = {"occurrences": counts}
         return Assessment(found.model, found.data, tables, found.arrays)
     return found
 
 
 def _classified(encoder: Encoder, part: Judged) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
-    dataset, n = part.dataset, len(part.items)
-    scale = encoder.scales["image_text" if dataset.modality == "image" else "audio_text"]
+    dataset, labels, groups = part.dataset, part.labels, np.array(part.groups)
     if not dataset.classes:
         return _told(encoder, part)
-    labels = part.labels
     if not labels.any(axis=1).all():
         raise InputError(f"{dataset.name} holds items without a label", "give every item a label, or a text")
     prompts = encoder.texts(dataset.prompts).astype(np.float64)
-    cosines = part.vectors @ prompts.T
-    posterior = softmax(scale * cosines)
-    precisions = average_precisions(labels, posterior)
-    report = ClassReport.of(confusion(labels, posterior))
-    reliability = calibration(labels, posterior)
+    scale = encoder.scales["image_text" if dataset.modality == "image" else "audio_text"]
+    posterior = softmax(scale * (part.vectors @ prompts.T))
+    found = _with_intervals(lambda rows: _scores(labels[rows], posterior[rows]), part.groups)
+    by_class = found[_OVER_ALL:].reshape(len(OF_A_CLASS), len(dataset.classes), 3)
+    by_class[:, [len(set(groups[has])) < LEAST_GROUPS for has in labels.T], 1:] = np.nan
+    shares = labels.mean(axis=0)
     figures = {
-        "items": n,
+        "items": len(part.items),
         "judged": part.chosen,
         "groups": len(set(part.groups)),
-        "accuracy": _with_interval(lambda rows: first_right(labels[rows], posterior[rows]), part),
-        "mAP": _with_interval(lambda rows: _mean(average_precisions(labels[rows], posterior[rows])), part),
-        "chance": {"accuracy": float(labels.mean(axis=0).max()), "mAP": float(labels.mean(axis=0).mean())},
-        "calibration error": reliability.error,
+        **dict(zip(("accuracy", "mAP", "calibration error"), found[:_OVER_ALL].tolist(), strict=True)),
+        "baseline": {"accuracy": float(shares.max()), "mAP": float(shares[shares > 0].mean())},
         "modality gap": modality_gap(part.vectors, prompts),
         "classes": {
-            name: {
-                "average precision": precisions[i],
-                "precision": report.precision[i],
-                "recall": report.recall[i],
-                "F1": report.f1[i],
-                "items": report.support[i],
-            }
+            name: {**dict(zip(OF_A_CLASS, by_class[:, i].tolist(), strict=True)), "items": int(labels[:, i].sum())}
             for i, name in enumerate(dataset.classes)
         },
         "confusion": confusion(labels, posterior).tolist(),
-        "classes without items": [name for name, p in zip(dataset.classes, precisions, strict=True) if np.isnan(p)],
+        "classes without items": [name for name, share in zip(dataset.classes, shares, strict=True) if not share],
     }
-    folds = [item.fold for item in part.items]
-    if None not in folds:
-        values = {
-            f: first_right(labels[rows], posterior[rows])
-            for f in sorted({f for f in folds if f is not None})
-            if len(rows := np.flatnonzero(np.array(folds) == f))
-        }
-        spread = float(np.std(list(values.values()), ddof=1)) if len(values) > 1 else math.nan
-        figures["folds"] = {
-            "accuracy": {str(f): value for f, value in values.items()},
-            "mean": float(np.mean(list(values.values()))),
-            "standard deviation": spread,
-        }
+    folds = [item.fold for item in part.items if item.fold is not None]
+    if len(folds) == len(part.items):
+        figures["folds"] = _by_fold(np.array(folds), labels, posterior)
     return figures, {"posterior": posterior, "labels": labels}
+
+
+def _by_fold(folds: Rows, labels: Labels, posterior: Floats) -> dict[str, Any]:
+    """Accuracy of every fold, their mean, and their standard deviation (n - 1)."""
+    values = {int(f): first_right(labels[folds == f], posterior[folds == f]) for f in np.unique(folds)}
+    accuracies = list(values.values())
+    spread = float(np.std(accuracies, ddof=1)) if len(values) > 1 else math.nan
+    return {"accuracy": values, "mean": float(np.mean(accuracies)), "standard deviation": spread}
+
+
+def _scores(labels: Labels, posterior: Floats) -> Floats:
+    """Accuracy, mAP, calibration error, then `OF_A_CLASS`, each of all k classes: (`_OVER_ALL` + 4 k,)."""
+    precisions = average_precisions(labels, posterior)
+    report = ClassReport.of(confusion(labels, posterior))
+    over_all = first_right(labels, posterior), _mean(precisions), calibration(labels, posterior).error
+    return np.concatenate([over_all, precisions, report.precision, report.recall, report.f1])
 
 
 def _told(encoder: Encoder, part: Judged) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
     """Items with free text: each is a query for its own text, and the other way round."""
     texts = encoder.texts([item.text for item in part.items]).astype(np.float64)
-    return {"items": len(part.items), "judged": part.chosen, **_both_ways(part.vectors, texts, "text")}, {}
+    found = _both_ways(part.vectors, texts, part.groups, ("item to text", "text to item"))
+    return {"items": len(part.items), "judged": part.chosen, **found}, {}
 
 
 def _paired(encoder: Encoder, items: Sequence[Item]) -> dict[str, Any]:
     heard, seen = (rows.astype(np.float64) for rows in encoder.pairs(items))
-    return _both_ways(heard, seen, "partner")
+    return _both_ways(heard, seen, [item.group for item in items], ("music to video", "video to music"))
 
 
-def _both_ways(first: Floats, second: Floats, name: str) -> dict[str, Any]:
-    similarity = first @ second.T
-    ways = {f"item to {name}": similarity, f"{name} to item": similarity.T}
+def _both_ways(first: Floats, second: Floats, groups: Sequence[str], ways: tuple[str, str]) -> dict[str, Any]:
+    similarity, n = first @ second.T, len(first)
     return {
-        **{way: _recall(values) for way, values in ways.items()},
+        "baseline": dict(zip(_OF_RANKS, [*(min(k / n, 1.0) for k in (1, 5, 10)), (n + 1) / 2], strict=True)),
+        **{way: _recall(values, groups) for way, values in zip(ways, (similarity, similarity.T), strict=True)},
         "modality gap": modality_gap(first, second),
-        "hubness": hubness(similarity),
+        "hubness": _hubness(first_candidates(similarity), len(second), groups),
     }
 
 
-def _recall(similarity: Floats) -> dict[str, Any]:
-    """Recall@1, 5, 10 and median rank, each with an interval over the queries; the candidates stay."""
-    ranks, rng = partner_ranks(similarity), np.random.default_rng(0)
-    drawn = [Recall.of(ranks[rng.integers(0, len(ranks), len(ranks))]) for _ in range(300)]
-    found = {}
-    for key, name in (("at_1", "R@1"), ("at_5", "R@5"), ("at_10", "R@10"), ("median_rank", "median rank")):
-        low, high = np.percentile([getattr(d, key) for d in drawn], [2.5, 97.5])
-        found[name] = [float(getattr(Recall.of(ranks), key)), float(low), float(high)]
-    return found
+def _recall(similarity: Floats, groups: Sequence[str]) -> dict[str, Any]:
+    ranks = partner_ranks(similarity)
+
+    def figures(rows: Rows) -> Floats:
+        return np.array(astuple(Recall.of(ranks[rows])))
+
+    return dict(zip(_OF_RANKS, _with_intervals(figures, groups).tolist(), strict=True))
+
+
+def _hubness(nearest: Rows, candidates: int, groups: Sequence[str]) -> list[float]:
+    """Hubness, with its interval over the groups of the queries; nearest (n, 10) as of `first_candidates`."""
+    value, low, high = _with_intervals(
+        lambda rows: np.array([hubness(occurrences(nearest[rows], candidates))]), groups
+    )[0]
+    return [float(value), float(low), float(high)]
 
 
 def _between(
     encoder: Encoder, pages: Judged, songs: Judged, as_published: bool
-) -> tuple[tuple[Table, ...], dict[str, Any]]:
-    """The paper's tables, and how pages and songs lie to each other."""
+) -> tuple[tuple[Table, ...], dict[str, Any], Rows]:
+    """The paper's tables, how pages and songs lie to each other, and how many pages have a song among their first."""
     similarity = pages.vectors @ songs.vectors.T
     scale = encoder.scales["audio_image"]
     ways = (
@@ -230,13 +253,14 @@ def _between(
     ]
     if as_published:
         tables += _published(similarity, pages, songs, scale)
-    gap = {
+    nearest = first_candidates(similarity)
+    figures = {
         "pages": len(pages.items),
         "songs": len(songs.items),
         "modality gap": modality_gap(pages.vectors, songs.vectors),
-        "hubness": hubness(similarity),
+        "hubness": _hubness(nearest, len(songs.items), pages.groups),
     }
-    return tuple(tables), gap
+    return tuple(tables), figures, occurrences(nearest, len(songs.items))
 
 
 def _published(similarity: Floats, pages: Judged, songs: Judged, scale: float) -> list[Table]:
@@ -260,8 +284,9 @@ def _counts(part: Judged) -> Rows:
     return np.asarray(part.labels.sum(axis=0), np.int64)
 
 
-def _with_interval(statistic: Callable[[Rows], float], part: Judged) -> list[float]:
-    return [statistic(np.arange(len(part.items))), *group_interval(statistic, part.groups)]
+def _with_intervals(statistic: Callable[[Rows], Floats], groups: Sequence[str]) -> Floats:
+    """Figures (f,) of items by index: value, low and high of each, (f, 3)."""
+    return np.vstack([statistic(np.arange(len(groups))), intervals(statistic, groups)]).T
 
 
 def _mean(values: Floats) -> float:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -52,14 +51,13 @@ class ClassReport:
     precision: Floats
     recall: Floats
     f1: Floats
-    support: Floats
 
     @classmethod
     def of(cls, matrix: Floats) -> ClassReport:
         """From a confusion matrix (k, k)."""
         right, said, support = matrix.diagonal(), matrix.sum(axis=0), matrix.sum(axis=1)
         with np.errstate(invalid="ignore"):
-            return cls(right / said, right / support, 2 * right / (said + support), support)
+            return cls(right / said, right / support, 2 * right / (said + support))
 
 
 @dataclass(frozen=True, eq=False)
@@ -95,20 +93,3 @@ def softmax(logits: Floats) -> Floats:
     """Rows that sum to 1, of logits (n, k)."""
     e = np.exp(logits - logits.max(axis=1, keepdims=True))
     return np.asarray(e / e.sum(axis=1, keepdims=True), np.float64)
-
-
-def group_interval(
-    statistic: Callable[[NDArray[np.int64]], float], groups: Sequence[str], rounds: int = 300
-) -> tuple[float, float]:
-    """95 % bootstrap interval of statistic(indices) when whole groups are drawn: pages of one title are alike.
-
-    Args:
-        statistic: of items by index, with repetitions.
-        groups: of every item.
-        rounds: draws; the seed is fixed.
-    """
-    rng, names = np.random.default_rng(0), np.array(groups)
-    members = [np.flatnonzero(names == name) for name in np.unique(names)]
-    drawn = (rng.integers(0, len(members), len(members)) for _ in range(rounds))
-    low, high = np.nanpercentile([statistic(np.concatenate([members[i] for i in d])) for d in drawn], [2.5, 97.5])
-    return float(low), float(high)

@@ -6,7 +6,7 @@ filled up as in training. Its vector is the direction of their mean, as the runt
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -23,6 +23,7 @@ from mmr_runtime.errors import UsageError
 Floats = NDArray[np.float32]
 FULL_SCALE = np.float32(32768)
 AT_ONCE = 16
+"""Pictures that a checkpoint takes as one batch, and items between two words of progress."""
 
 
 class Encoder(Protocol):
@@ -31,10 +32,13 @@ class Encoder(Protocol):
     Attributes:
         name: of the model.
         scales: of the logits: `image_text`, `audio_image`, `audio_text`.
+        options: how the reader of the data set that it was trained on was called, by the name of that data set; empty
+            where that is not known.
     """
 
     name: str
     scales: dict[str, float]
+    options: Mapping[str, Mapping[str, Any]]
 
     def images(self, items: Sequence[Item]) -> Floats:
         """Unit rows (n, d) of pictures."""
@@ -77,10 +81,11 @@ class BundleEncoder:
         self._engine = engine
         self.name = engine.model_id
         self.scales = engine.bundle.manifest.logit_scales
+        self.options: Mapping[str, Mapping[str, Any]] = {}
 
     def images(self, items: Sequence[Item]) -> Floats:
         """Unit rows (n, d) of pictures."""
-        rows = [self._engine.embed_images([read_picture(item)], spread="whole") for item in items]
+        rows = [self._engine.embed_images([read_picture(item)], spread="auto") for item in items]
         return np.concatenate(rows)
 
     def clips(self, items: Sequence[Item]) -> Floats:
@@ -112,6 +117,7 @@ class CheckpointEncoder:
         self._audio: AudioSpec = checkpoint.audio_spec()
         self.name = path.name
         self.scales = {pair: float(scale.detach()) for pair, scale in self._model.scales().items()}
+        self.options = _trained_with(checkpoint.metadata)
 
     def images(self, items: Sequence[Item]) -> Floats:
         """Unit rows (n, d) of pictures."""
@@ -143,6 +149,13 @@ class CheckpointEncoder:
 
         with torch.inference_mode():
             return unit_rows(encode(torch.from_numpy(np.ascontiguousarray(values))).numpy())
+
+
+def _trained_with(metadata: Mapping[str, Any]) -> Mapping[str, Mapping[str, Any]]:
+    match metadata:
+        case {"training": {"recipe": {"data": str(name), "options": dict(options)}}}:
+            return {name: options}
+    return {}
 
 
 def _features(items: Sequence[Item]) -> tuple[Floats, Floats]:

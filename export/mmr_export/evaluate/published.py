@@ -9,6 +9,8 @@ candidates of the same batch. What it computes there, kept here on purpose:
 2. Genres of a mood: softmax over the pages, row = song: the right axis.
 3. "Confidence" is the mean of the softmax values that reached the first three of some query, whatever their number: one
    lucky hit of a rare class outranks many. It depends on the size of the batch, and classes without a hit have 0.
+
+A song of several moods counts for the first of them here; there it stood in the set once for each.
 """
 
 from __future__ import annotations

@@ -8,7 +8,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 Floats = NDArray[np.float64]
-RECALLS = (1, 5, 10)
 
 
 def partner_ranks(similarity: Floats) -> NDArray[np.int64]:
@@ -34,24 +33,36 @@ class Recall:
     @classmethod
     def of(cls, ranks: NDArray[np.int64]) -> Recall:
         """From ranks (n,)."""
-        one, five, ten = (float((ranks <= k).mean()) for k in RECALLS)
+        one, five, ten = (float((ranks <= k).mean()) for k in (1, 5, 10))
         return cls(one, five, ten, float(np.median(ranks)))
 
 
-def occurrences(similarity: Floats, k: int = 10) -> NDArray[np.int64]:
-    """How many queries have each candidate among their first k, (m,); similarity (n, m)."""
+def first_candidates(similarity: Floats, k: int = 10) -> NDArray[np.int64]:
+    """The k candidates nearest to every query, in no order, (n, k); all where there are fewer. Similarity (n, m)."""
     k = min(k, similarity.shape[1])
-    first = np.argpartition(-similarity, k - 1, axis=1)[:, :k]
-    return np.bincount(first.ravel(), minlength=similarity.shape[1])
+    return np.argpartition(-similarity, k - 1, axis=1)[:, :k]
 
 
-def hubness(similarity: Floats, k: int = 10) -> float:
-    """Skewness of the k-occurrences (Radovanović et al. 2010): 0 for a space without hubs; NaN if all are equal."""
-    counts = occurrences(similarity, k).astype(np.float64)
+def occurrences(first: NDArray[np.int64], candidates: int) -> NDArray[np.int64]:
+    """How many queries have each candidate among their first, (m,).
+
+    Args:
+        first: (n, k), of `first_candidates`.
+        candidates: m.
+    """
+    return np.bincount(first.ravel(), minlength=candidates)
+
+
+def hubness(counts: NDArray[np.int64]) -> float:
+    """Skewness of occurrences (Radovanović et al. 2010): 0 for a space without hubs; NaN if all are equal."""
+    centred = counts - counts.mean()
     spread = counts.std()
-    return float(np.mean((counts - counts.mean()) ** 3) / spread**3) if spread else float("nan")
+    return float(np.mean(centred**3) / spread**3) if spread else float("nan")
 
 
 def modality_gap(first: Floats, second: Floats) -> float:
-    """Distance of the means of two modalities' unit rows, (n, d) and (m, d) (Liang et al. 2022)."""
+    """Distance of the means of two modalities' unit rows, (n, d) and (m, d) (Liang et al. 2022).
+
+    A bootstrap says nothing of it: where the means are near, every draw takes them apart.
+    """
     return float(np.linalg.norm(first.mean(axis=0) - second.mean(axis=0)))

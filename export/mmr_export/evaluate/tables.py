@@ -20,13 +20,13 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from mmr_export.evaluate.bootstrap import LEAST_GROUPS, draws, members, percentiles
 from mmr_export.evaluate.classification import softmax
 
 Floats = NDArray[np.float64]
 Labels = NDArray[np.bool_]
 Reading = Literal["share", "posterior"]
 FIRST = 3
-ROUNDS = 300
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,7 +53,7 @@ class Table:
         rows: r names.
         columns: c names.
         values: (r, c), mean over the queries of a row; NaN for a row without any.
-        low: (r, c), of the 95 % interval.
+        low: (r, c), of the 95 % interval; NaN for a row whose queries are of one group.
         high: (r, c).
         chance: (c,), what a random order gives; None where that has no meaning.
         counts: (r,) queries of a row.
@@ -69,10 +69,9 @@ class Table:
     counts: NDArray[np.int64]
 
     def first(self, row: int) -> list[int]:
-        """The three highest columns of a row, the highest first; none of a row without queries."""
-        if np.isnan(self.values[row]).any():
-            return []
-        return [int(i) for i in np.argsort(-self.values[row], kind="stable")[:FIRST]]
+        """The three highest columns of a row, the highest first; fewer where fewer are above 0."""
+        values = self.values[row]
+        return [int(i) for i in np.argsort(-values, kind="stable") if values[i] > 0][:FIRST]
 
     def to_markdown(self) -> str:
         """All values, one row a class; the highest of a row in bold."""
@@ -119,27 +118,15 @@ def class_table(
         means = (similarity @ theirs) / np.maximum(theirs.sum(axis=0), 1)
         means[:, ~theirs.any(axis=0)] = -np.inf
         read = softmax(scale * means)
-    names = np.array(queries.groups)
-    members = [np.flatnonzero(names == name) for name in np.unique(names)]
+    parts = members(queries.groups)
     # Sums by group: a draw of groups is then a sum of few rows.
-    sums = np.stack([labels[m].T.astype(float) @ read[m] for m in members])
-    sizes = np.stack([labels[m].sum(axis=0) for m in members])
-    rng = np.random.default_rng(0)
-    drawn = []
+    sums = np.stack([labels[rows].T.astype(float) @ read[rows] for rows in parts])
+    sizes = np.stack([labels[rows].sum(axis=0) for rows in parts])
     with np.errstate(invalid="ignore", divide="ignore"):
         values = sums.sum(axis=0) / sizes.sum(axis=0)[:, None]
-        for _ in range(ROUNDS):
-            pick = rng.integers(0, len(members), len(members))
-            drawn.append(sums[pick].sum(axis=0) / sizes[pick].sum(axis=0)[:, None])
-    low, high = _percentiles(np.stack(drawn))
+        drawn = [sums[d].sum(axis=0) / sizes[d].sum(axis=0)[:, None] for d in draws(len(parts))]
+    low, high = percentiles(np.stack(drawn))
+    few = (sizes > 0).sum(axis=0) < LEAST_GROUPS
+    low[few], high[few] = np.nan, np.nan
     chance = theirs.mean(axis=0) if reading == "share" else None
     return Table(title, tuple(queries.classes), tuple(candidates.classes), values, low, high, chance, sizes.sum(axis=0))
-
-
-def _percentiles(drawn: Floats) -> tuple[Floats, Floats]:
-    """2.5 and 97.5 %, each (r, c), of draws (rounds, r, c); a row that no draw holds is NaN."""
-    known = ~np.isnan(drawn).all(axis=0)
-    low, high = np.full(known.shape, np.nan), np.full(known.shape, np.nan)
-    if known.any():
-        low[known], high[known] = np.nanpercentile(drawn[:, known], [2.5, 97.5], axis=0)
-    return low, high

@@ -140,8 +140,41 @@ def _contrastive(
     report(f"wrote {output}")
 
 
-def _features(path: Path, values: dict[str, Any], data: Path, output: Path, cache: Path, device: Any, **_: Any) -> None:
-    raise NotImplementedError
+def _features(
+    path: Path,
+    values: dict[str, Any],
+    data: Path,
+    output: Path,
+    cache: Path,
+    device: Any,
+    *,
+    paper_split: bool,
+    precision: Literal["fp32", "bf16", "fp16"],
+    tensorboard: Path | None,
+    **_: Any,
+) -> None:
+    from mmr_export.data.catalogue import read_dataset
+    from mmr_export.data.splits import split_dataset
+    from mmr_export.train import distributed
+    from mmr_export.train.contrastive import Where
+    from mmr_export.train.features_recipe import FeaturesRecipe, train_features
+    from mmr_export.train.recipe import PARTS, decode
+
+    if distributed.is_helper():
+        raise UsageError("projections are trained by one process", "leave torchrun out: they are small")
+    recipe = decode(FeaturesRecipe, values, PARTS, path)
+    if paper_split:
+        recipe = replace(recipe, split="item")
+    dataset = read_dataset(recipe.data, data)
+    split = split_dataset(dataset, recipe.split, share=recipe.share, seed=recipe.seed)
+    report = _reporter()
+    if dataset.skipped:
+        rest = f" and {len(dataset.skipped) - 1} more" if len(dataset.skipped) > 1 else ""
+        report(f"note: left out: {': '.join(dataset.skipped[0])}{rest}")
+    report(f"{len(split.train)} pairs train, {len(split.validation)} validate, split by {recipe.split}")
+    where = Where(device, precision, cache, tensorboard, report, _bar() or Where.steps)
+    train_features(recipe, dataset, split, output, where)
+    report(f"wrote {output}")
 
 
 def _bar() -> Callable[[int, int], None] | None:

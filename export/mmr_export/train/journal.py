@@ -13,7 +13,7 @@ from mmr_runtime.errors import DeviceError
 Row = Mapping[str, float]
 PANELS = (
     ("loss", ("train_loss", "validation_loss")),
-    ("first label right", ("accuracy",)),
+    ("first one right", ("accuracy",)),
     ("learning rate", ("rate",)),
 )
 
