@@ -85,7 +85,7 @@ class BundleEncoder:
 
     def images(self, items: Sequence[Item]) -> Floats:
         """Unit rows (n, d) of pictures."""
-        rows = [self._engine.embed_images([read_picture(item)], spread="auto") for item in items]
+        rows = [self._engine.embed_images([read_picture(item)], spread="whole") for item in items]
         return np.concatenate(rows)
 
     def clips(self, items: Sequence[Item]) -> Floats:

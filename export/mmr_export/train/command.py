@@ -18,6 +18,8 @@ from mmr_runtime.errors import DeviceError, UsageError
 if TYPE_CHECKING:
     import torch
 
+    from mmr_export.data.datasets import Dataset
+
 
 @click.command("train", cls=Command, context_settings=options.CONTEXT, short_help="Train a model by a recipe.")
 @click.argument("recipe", default="small")
@@ -90,6 +92,13 @@ def _reporter() -> Callable[[str], None]:
     return report
 
 
+def _tell_skipped(dataset: Dataset, report: Callable[[str], None]) -> None:
+    """Say what of a data set cannot be used: the first, and how many more."""
+    if dataset.skipped:
+        rest = f" and {len(dataset.skipped) - 1} more" if len(dataset.skipped) > 1 else ""
+        report(f"note: left out: {': '.join(dataset.skipped[0])}{rest}")
+
+
 def _small(path: Path, values: dict[str, Any], data: Path, output: Path, cache: Path, device: Any, **_: Any) -> None:
     from mmr_export.train.small import Recipe, train_small
 
@@ -130,9 +139,7 @@ def _contrastive(
     report = (lambda _: None) if quiet else _reporter()
     if initial is None:
         report(f"note: no --initial: {recipe.preset} starts from random weights")
-    if dataset.skipped:
-        rest = f" and {len(dataset.skipped) - 1} more" if len(dataset.skipped) > 1 else ""
-        report(f"note: left out: {': '.join(dataset.skipped[0])}{rest}")
+    _tell_skipped(dataset, report)
     report(f"{len(split.train)} items train, {len(split.validation)} validate, split by {recipe.split}")
     bar = None if quiet else _bar()
     where = contrastive.Where(device, precision, cache, tensorboard, report, bar or contrastive.Where.steps)
@@ -168,9 +175,7 @@ def _features(
     dataset = read_dataset(recipe.data, data)
     split = split_dataset(dataset, recipe.split, share=recipe.share, seed=recipe.seed)
     report = _reporter()
-    if dataset.skipped:
-        rest = f" and {len(dataset.skipped) - 1} more" if len(dataset.skipped) > 1 else ""
-        report(f"note: left out: {': '.join(dataset.skipped[0])}{rest}")
+    _tell_skipped(dataset, report)
     report(f"{len(split.train)} pairs train, {len(split.validation)} validate, split by {recipe.split}")
     where = Where(device, precision, cache, tensorboard, report, _bar() or Where.steps)
     train_features(recipe, dataset, split, output, where)
