@@ -234,8 +234,8 @@ class _Texts:
 
         The least reliable words vary most, and would fill the list by themselves.
         """
-        room = dict.fromkeys((t.group for t in self._terms), 0)
-        room = dict.fromkeys(room, math.ceil(count / len(room)))
+        groups = {term.group for term in self._terms}
+        room = dict.fromkeys(groups, math.ceil(count / len(groups)))
         found = []
         for term, score in self.nearest(vector):
             if room[term.group]:

@@ -181,7 +181,7 @@ def load_checkpoint(path: str | Path) -> Checkpoint:
     parts = _parts(state)
     config = _config(state, parts, metadata, path)
     notes = _fill_defaults(state, config, parts)
-    expected = {name: value for name, value in _expected(config).items() if name in SCALES or _part(name) in parts}
+    expected = {name: value for name, value in _expected(config).items() if name in SCALES or tower_of(name) in parts}
     _check_names(state, expected, path, KINDS)
     state = {name: value.to(_dtype(name)).contiguous() for name, value in state.items()}
     _check_values(state, path)
@@ -317,7 +317,7 @@ def _changed(spec: Spec, values: object, section: str) -> Spec:
 # ----- checking -----
 
 
-def _part(name: str) -> Tower | None:
+def tower_of(name: str) -> Tower | None:
     """The tower that a weight belongs to; None for the scales and for unknown names."""
     if name.startswith("visual."):
         return "image"
@@ -328,7 +328,7 @@ def _part(name: str) -> Tower | None:
 
 def _parts(state: Iterable[str]) -> frozenset[Tower]:
     """The towers that the file is meant to hold: CLIP's two, the audio tower alone, or else all three."""
-    found = frozenset(part for part in map(_part, state) if part)
+    found = frozenset(part for part in map(tower_of, state) if part)
     if found in ({"image", "text"}, {"audio"}):
         return found
     return frozenset({"image", "text", "audio"})
@@ -349,7 +349,7 @@ def _config(
         return ModelConfig.from_dict(metadata["config"])
     shapes = {name: value.shape for name, value in state.items()}
     fits = {
-        name: sum(shapes.get(key) == value.shape for key, value in _expected(preset).items() if _part(key))
+        name: sum(shapes.get(key) == value.shape for key, value in _expected(preset).items() if tower_of(key))
         for name, preset in PRESETS.items()
     }
     best = max(fits, key=lambda name: fits[name])
@@ -370,7 +370,7 @@ def _fill_defaults(state: dict[str, Tensor], config: ModelConfig, parts: frozens
     counters = [
         name
         for name in _expected(config)
-        if name.endswith(".num_batches_tracked") and name not in state and _part(name) in parts
+        if name.endswith(".num_batches_tracked") and name not in state and tower_of(name) in parts
     ]
     if counters:
         state.update((name, torch.zeros((), dtype=torch.int64)) for name in counters)

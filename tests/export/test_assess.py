@@ -1,4 +1,4 @@
-"""`mmr evaluate`: figures as scikit-learn has them, tables on the right axis, bundle and checkpoint alike."""
+"""`mmr evaluate`: bundle and checkpoint alike, what is judged, what is written, and what is refused."""
 
 from __future__ import annotations
 
@@ -14,13 +14,7 @@ from typing import Any, cast
 import numpy as np
 import pytest
 from click.testing import CliRunner, Result
-from hypothesis import given
-from hypothesis import strategies as st
-from numpy.typing import NDArray
 from PIL import Image
-from scipy.stats import skew
-from sklearn import metrics as sklearn
-from sklearn.calibration import calibration_curve
 
 from mmr_export.bundle import write_bundle
 from mmr_export.checkpoint import Checkpoint
@@ -29,21 +23,8 @@ from mmr_export.data.datasets import Dataset, Item
 from mmr_export.data.splits import split_dataset, write_split
 from mmr_export.evaluate.assess import BETWEEN, assess
 from mmr_export.evaluate.assess_command import evaluate
-from mmr_export.evaluate.bootstrap import intervals, members
-from mmr_export.evaluate.classification import (
-    ClassReport,
-    average_precision,
-    average_precisions,
-    calibration,
-    confusion,
-    first_right,
-    softmax,
-)
-from mmr_export.evaluate.document import document, first_three, summary
+from mmr_export.evaluate.document import document, summary
 from mmr_export.evaluate.encoders import BundleEncoder, open_encoder, windows
-from mmr_export.evaluate.published import published_tables
-from mmr_export.evaluate.retrieval import Recall, first_candidates, hubness, modality_gap, occurrences, partner_ranks
-from mmr_export.evaluate.tables import Side, Table, class_table
 from mmr_runtime.engine import Engine
 from mmr_runtime.errors import InputError
 from tests.export.conftest import METADATA
@@ -55,229 +36,6 @@ from tests.export.miniatures import (
     make_manifest,
     write_clip,
 )
-
-Floats = NDArray[np.float64]
-
-
-@st.composite
-def answers(draw: st.DrawFn) -> tuple[NDArray[np.bool_], Floats]:
-    """Labels (n, k) with at least one a row, and scores with ties."""
-    n, k = draw(st.integers(2, 30)), draw(st.integers(2, 6))
-    rng = np.random.default_rng(draw(st.integers(0, 10**6)))
-    labels = rng.random((n, k)) < 0.3
-    labels[np.arange(n), rng.integers(0, k, n)] = True
-    return labels, rng.integers(0, draw(st.integers(1, 20)) + 1, (n, k)).astype(float)
-
-
-# -- classification ---------------------------------------------------------------------------------------------------
-
-
-@given(answers())
-def test_average_precision_is_scikit_learns(case: tuple[NDArray[np.bool_], Floats]) -> None:
-    labels, scores = case
-    for positive, score in zip(labels.T, scores.T, strict=True):
-        if positive.any():
-            expected = sklearn.average_precision_score(positive, score)
-            assert average_precision(positive, score) == pytest.approx(expected)
-    known = labels.any(axis=0)
-    expected = sklearn.average_precision_score(labels[:, known], scores[:, known], average="macro")
-    assert np.nanmean(average_precisions(labels, scores)) == pytest.approx(expected)
-
-
-def test_a_class_without_positives_has_no_average_precision() -> None:
-    assert np.isnan(average_precision(np.zeros(3, bool), np.arange(3.0)))
-
-
-@given(answers())
-def test_report_and_confusion_are_scikit_learns(case: tuple[NDArray[np.bool_], Floats]) -> None:
-    _, scores = case
-    n, k = scores.shape
-    true = np.random.default_rng(n).integers(0, k, n)
-    labels, said = np.eye(k, dtype=bool)[true], scores.argmax(axis=1)
-    matrix = confusion(labels, scores)
-    np.testing.assert_array_equal(matrix, sklearn.confusion_matrix(true, said, labels=range(k)))
-    assert first_right(labels, scores) == pytest.approx(sklearn.accuracy_score(true, said))
-    ours = ClassReport.of(matrix)
-    *theirs, _ = sklearn.precision_recall_fscore_support(true, said, labels=range(k), zero_division=np.nan)
-    for mine, other in zip((ours.precision, ours.recall, ours.f1), theirs, strict=True):
-        np.testing.assert_allclose(mine, other)
-
-
-def test_an_item_of_two_classes_is_right_by_either_and_counts_half_in_each() -> None:
-    labels = np.array([[True, True, False]])
-    assert first_right(labels, np.array([[0, 1, 0.5]])) == 1
-    np.testing.assert_array_equal(confusion(labels, np.array([[0, 1, 0.5]])), [[0, 0.5, 0], [0, 0.5, 0], [0, 0, 0]])
-
-
-def test_calibration_bins_are_scikit_learns_and_a_calibrated_answer_has_no_error() -> None:
-    rng = np.random.default_rng(0)
-    confidence = rng.uniform(0.5, 1, 20_000)
-    right = rng.random(20_000) < confidence
-    posterior = np.stack([confidence, 1 - confidence], axis=1)
-    found = calibration(np.stack([right, ~right], axis=1), posterior)
-    assert found.error < 0.02
-    accuracy, said = calibration_curve(right, confidence, n_bins=10)
-    filled = found.count > 0
-    np.testing.assert_allclose(found.accuracy[filled], accuracy)
-    np.testing.assert_allclose(found.confidence[filled], said)
-    sure = calibration(np.stack([right, ~right], axis=1), np.tile([1.0, 0.0], (20_000, 1)))
-    assert sure.error == pytest.approx(1 - right.mean())
-
-
-# -- intervals --------------------------------------------------------------------------------------------------------
-
-
-def share(values: Floats, groups: list[str]) -> list[float]:
-    return intervals(lambda rows: np.array([values[rows].mean()]), groups)[:, 0].tolist()
-
-
-def test_an_interval_over_groups_is_wider_where_their_items_are_alike() -> None:
-    right = np.repeat(np.random.default_rng(0).random(20) < 0.5, 10).astype(float)
-    wide = share(right, [str(i // 10) for i in range(200)])
-    narrow = share(right, [str(i) for i in range(200)])
-    assert wide[1] - wide[0] > 2 * (narrow[1] - narrow[0])
-    assert wide[0] < right.mean() < wide[1]
-
-
-def test_an_interval_is_that_of_the_normal_approximation() -> None:
-    right = (np.arange(400) % 2).astype(float)
-    low, high = share(right, list(map(str, range(400))))
-    assert (low, high) == pytest.approx((0.5 - 1.96 * 0.025, 0.5 + 1.96 * 0.025), abs=0.008)
-
-
-def test_one_group_gives_no_interval() -> None:
-    assert np.isnan(share(np.arange(5.0), ["a"] * 5)).all()
-
-
-def test_members_are_the_items_of_each_group() -> None:
-    assert [rows.tolist() for rows in members(["b", "a", "b", "c", "a"])] == [[1, 4], [0, 2], [3]]
-
-
-# -- retrieval --------------------------------------------------------------------------------------------------------
-
-
-@given(st.integers(1, 30), st.integers(0, 99))
-def test_ranks_are_found_by_sorting(n: int, seed: int) -> None:
-    similarity = np.random.default_rng(seed).random((n, n))
-    expected = [int(np.flatnonzero(np.argsort(-row) == i)[0]) + 1 for i, row in enumerate(similarity)]
-    np.testing.assert_array_equal(partner_ranks(similarity), expected)
-
-
-def test_who_says_the_same_of_all_finds_nothing() -> None:
-    assert Recall.of(partner_ranks(np.ones((20, 20)))) == Recall(0, 0, 0, 20)
-    assert Recall.of(partner_ranks(np.eye(20))) == Recall(1, 1, 1, 1)
-
-
-def test_a_hub_skews_the_occurrences() -> None:
-    rng = np.random.default_rng(0)
-    even = rng.random((500, 100))
-    hub = even.copy()
-    hub[:, 0] += 1
-    counts, usual = (occurrences(first_candidates(values), 100) for values in (hub, even))
-    assert counts[0] == 500
-    assert counts.sum() == 5000
-    assert abs(hubness(usual)) < 1 < hubness(counts)
-    assert hubness(counts) == pytest.approx(float(skew(counts)))
-    assert np.isnan(hubness(np.array([3, 3, 3])))
-
-
-@given(st.integers(1, 20), st.integers(0, 99))
-def test_the_first_candidates_are_those_that_sorting_finds(m: int, seed: int) -> None:
-    similarity = np.random.default_rng(seed).random((4, m))
-    expected = np.sort(np.argsort(-similarity, axis=1)[:, :10], axis=1)
-    np.testing.assert_array_equal(np.sort(first_candidates(similarity), axis=1), expected)
-
-
-def test_the_gap_of_two_modalities_is_the_distance_of_their_means() -> None:
-    assert modality_gap(np.eye(2), -np.eye(2)) == pytest.approx(np.sqrt(2))
-
-
-# -- tables -----------------------------------------------------------------------------------------------------------
-
-
-def meeting(pages: int = 60, songs: int = 42, seed: int = 0) -> tuple[Floats, Side, Side]:
-    """Pages of three genres and songs of two moods; horror's pages are near scary songs, the others near happy ones."""
-    rng = np.random.default_rng(seed)
-    genre, mood = rng.integers(0, 3, pages), rng.integers(0, 2, songs)
-    likes = np.array([1, 0, 0])[genre]
-    similarity = 0.1 * rng.random((pages, songs)) + (likes[:, None] == mood[None])
-    genres = Side(np.eye(3, dtype=bool)[genre], ("horror", "humor", "animal"), [str(i // 4) for i in range(pages)])
-    return similarity, genres, Side(np.eye(2, dtype=bool)[mood], ("happy", "scary"), list(map(str, range(songs))))
-
-
-@pytest.mark.parametrize("reading", ["share", "posterior"])
-def test_moods_of_a_genre_are_those_of_its_songs(reading: Any) -> None:
-    similarity, genres, moods = meeting()
-    table = class_table("t", similarity, genres, moods, 20.0, reading)
-    assert [table.columns[table.first(row)[0]] for row in range(3)] == ["scary", "happy", "happy"]
-    np.testing.assert_allclose(table.values.sum(axis=1), 1)
-    assert (table.low <= table.values + 1e-9).all()
-    assert (table.values <= table.high + 1e-9).all()
-    turned = class_table("t", similarity.T, moods, genres, 20.0, reading)
-    assert turned.columns[turned.first(1)[0]] == "horror"
-
-
-def test_a_posterior_does_not_depend_on_how_many_songs_there_are() -> None:
-    similarity, genres, moods = meeting()
-    twice = Side(np.tile(moods.labels, (2, 1)), moods.classes, [*moods.groups, *moods.groups])
-    once = class_table("t", similarity, genres, moods, 20.0, "posterior")
-    again = class_table("t", np.tile(similarity, (1, 2)), genres, twice, 20.0, "posterior")
-    np.testing.assert_allclose(once.values, again.values)
-
-
-def test_a_class_without_queries_has_an_empty_row() -> None:
-    similarity, genres, moods = meeting()
-    more = Side(np.pad(genres.labels, ((0, 0), (0, 1))), (*genres.classes, "sports"), genres.groups)
-    table = class_table("t", similarity, more, moods, 20.0, "share")
-    assert table.first(3) == []
-    assert np.isnan(table.low[3]).all()
-    assert "| sports |  |  | 0 |" in table.to_markdown()
-    assert len(table.to_rows()) == 1 + 4 * 2
-
-
-def test_the_first_of_a_row_are_only_those_that_are_there() -> None:
-    similarity, genres, moods = meeting()
-    more = Side(np.pad(moods.labels, ((0, 0), (1, 0))), ("sad", *moods.classes), moods.groups)
-    table = class_table("t", similarity, genres, more, 20.0, "share")
-    assert [[table.columns[i] for i in table.first(row)] for row in range(3)] == [["scary"], ["happy"], ["happy"]]
-    assert first_three(table, 0, intervals=False) == ["scary 1.00", "-", "-"]
-
-
-def test_a_row_of_one_title_has_no_interval() -> None:
-    similarity, genres, moods = meeting()
-    alone = Side(
-        genres.labels,
-        genres.classes,
-        ["x" if animal else g for g, animal in zip(genres.groups, genres.labels[:, 2], strict=True)],
-    )
-    table = class_table("t", similarity, alone, moods, 20.0, "share")
-    assert np.isnan(table.low[2]).all()
-    assert not np.isnan(table.values).any()
-    assert not np.isnan(table.low[:2]).any()
-
-
-def test_the_published_way_reads_a_transposed_axis() -> None:
-    """Perfect similarities come out right only where the axis is: in the table of genres."""
-    genre = mood = np.arange(50) % 2
-    similarity = (mood[:, None] == genre[None]) + 0.01 * np.random.default_rng(1).random((50, 50))
-    to_moods, to_genres = published_tables(similarity, mood.tolist(), genre.tolist(), 2, 2, 100.0)
-    assert to_genres.argmax(axis=1).tolist() == [0, 1]
-    assert to_genres[0, 1] == to_genres[1, 0] == 0
-    assert (to_moods > 0).all()  # songs of the other mood, which no page is near to, have "confidence", too
-
-
-def test_published_confidence_is_the_mean_of_hits_and_zero_without() -> None:
-    similarity = np.zeros((4, 4))
-    similarity[:, 0] = 1
-    to_moods, to_genres = published_tables(similarity, [0] * 4, [1, 0, 0, 0], 2, 2, 1000.0)
-    assert to_genres[0, 1] == pytest.approx(1)
-    assert to_genres[1].tolist() == [0, 0]
-    np.testing.assert_allclose(to_moods, [[0.25, 0], [0.25, 0]])  # over songs, which are all alike: no page stands out
-
-
-def test_softmax_takes_large_logits() -> None:
-    np.testing.assert_allclose(softmax(np.array([[1e4, 0.0], [3.0, 3.0]])), [[1, 0], [0.5, 0.5]])
-
 
 # -- encoders ---------------------------------------------------------------------------------------------------------
 
@@ -548,10 +306,3 @@ def test_wrong_uses_are_told(tiny_checkpoint: Path, tmp_path: Path) -> None:
     refused = run(tiny_checkpoint, "--data", f"manifest={songs}", "--output", songs / "manifest.csv")
     assert refused.exit_code == 2
     assert "cannot be made a folder" in refused.stderr
-
-
-def test_tables_are_frozen_text() -> None:
-    one = np.ones((1, 1))
-    table = Table("t", ("a",), ("b",), 0.5 * one, 0.4 * one, 0.6 * one, None, np.array([3]))
-    assert table.to_markdown() == "| t | b | queries |\n|---|---|---|\n| a | **0.500** | 3 |\n"
-    assert table.to_rows()[1] == ["a", "b", 0.5, 0.4, 0.6, 3]

@@ -7,6 +7,7 @@ filled up as in training. Its vector is the direction of their mean, as the runt
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -21,7 +22,6 @@ from mmr_runtime.engine import Engine, unit_rows
 from mmr_runtime.errors import UsageError
 
 Floats = NDArray[np.float32]
-FULL_SCALE = np.float32(32768)
 AT_ONCE = 16
 """Pictures that a checkpoint takes as one batch, and items between two words of progress."""
 
@@ -90,9 +90,8 @@ class BundleEncoder:
 
     def clips(self, items: Sequence[Item]) -> Floats:
         """Unit rows (n, d) of clips."""
-        spec = self._engine.bundle.manifest.audio
-        full = FULL_SCALE if spec.amplitude == "int16" else np.float32(1)
-        heard = (windows(read_samples(item, spec) / full, spec.window_samples) for item in items)
+        spec = replace(self._engine.bundle.manifest.audio, amplitude="unit")  # the engine scales by itself
+        heard = (windows(read_samples(item, spec), spec.window_samples) for item in items)
         return _directions(self._engine.embed_samples(w) for w in heard)
 
     def texts(self, texts: Sequence[str]) -> Floats:

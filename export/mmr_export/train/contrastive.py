@@ -358,7 +358,7 @@ class _Run:
         position, recipe = self.position, self.recipe
         self.pair.model.eval()
         heard, said = self._embedded()
-        prompts, labels = self._prompts()
+        prompts, labels = self._prompts
         spoken = torch.cat(
             [self.pair.embed_tokens(part.to(self.device)).cpu() for part in torch.split(prompts, EMBED_AT_ONCE)]
         )
@@ -394,6 +394,7 @@ class _Run:
             )
         return heard, said
 
+    @cached_property
     def _prompts(self) -> tuple[Tensor, tuple[str, ...]]:
         """Token ids of every class, and its label; where there are none, of every text."""
         context = self.start.model.config.text.context

@@ -36,9 +36,8 @@ def label_aware_loss(logits: Tensor, overlap: Tensor) -> Tensor:
         logits: float (n, n), scaled similarities; the diagonal are the pairs.
         overlap: float (n, n), symmetric, at least 0, 1 on the diagonal.
     """
-    return _soft_loss(
-        logits, overlap / overlap.sum(dim=1, keepdim=True), overlap.T / overlap.T.sum(dim=1, keepdim=True)
-    )
+    shares = overlap / overlap.sum(dim=1, keepdim=True)
+    return _soft_loss(logits, shares, shares)
 
 
 def _soft_loss(logits: Tensor, along: Tensor, across: Tensor) -> Tensor:

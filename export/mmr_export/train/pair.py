@@ -14,6 +14,7 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from mmr_export.checkpoint import tower_of
 from mmr_export.data.teachers import cached
 from mmr_export.model.audioclip import MAX_SCALE, AudioCLIP
 from mmr_export.model.fbsp import norm_loss
@@ -49,7 +50,7 @@ class Pair(nn.Module):
         self.model = model
         self.modality = modality
         names = {name for name, p in model.named_parameters() if p.numel()}
-        own = {name for name in names if _tower(name) in (modality, "text") or name == SCALE_OF[modality]}
+        own = {name for name in names if tower_of(name) in (modality, "text") or name == SCALE_OF[modality]}
         chosen: set[str] = set()
         for entry in train:
             found = {name for name in own if name == entry or (entry.endswith(".") and name.startswith(entry))}
@@ -62,20 +63,20 @@ class Pair(nn.Module):
             chosen |= found
         for name, parameter in model.named_parameters():
             parameter.requires_grad_(name in chosen)
-        self.learns = {_tower(name) for name in chosen} - {None}
+        self.learns = {tower_of(name) for name in chosen} - {None}
         self.clamp_scale()
 
     def set_training(self, batch_norm: str) -> None:
         """Evaluation mode for all but the towers that learn, whose batch normalisation is as the recipe says."""
         self.model.eval()
-        for name in ("audio", "visual"):
-            if ("image" if name == "visual" else name) in self.learns:
-                tower = self.model.get_submodule(name)
-                tower.train()
-                if batch_norm == "frozen":
-                    for module in tower.modules():
-                        if isinstance(module, nn.BatchNorm2d):
-                            module.eval()
+        if "audio" in self.learns:
+            self.model.audio.train()
+        if "image" in self.learns:
+            self.model.visual.train()
+        if batch_norm == "frozen":
+            for module in self.model.modules():
+                if isinstance(module, nn.BatchNorm2d):
+                    module.eval()
 
     def clamp_scale(self) -> None:
         """Keep a scale that learns where its gradient is not blocked."""
@@ -85,7 +86,7 @@ class Pair(nn.Module):
 
     @property
     def _log_scale(self) -> nn.Parameter:
-        return self.model.logit_scale if self.modality == "image" else self.model.logit_scale_at
+        return self.model.get_parameter(SCALE_OF[self.modality])
 
     def scale(self) -> Tensor:
         """Factor of the logits, at most 100."""
@@ -146,17 +147,10 @@ def frozen_vectors(
     """
     digest = hashlib.sha256("\n".join(keys).encode())
     for name, value in sorted(pair.model.state_dict().items()):
-        if _tower(name) == tower:
+        if tower_of(name) == tower:
             digest.update(name.encode() + value.detach().cpu().numpy().tobytes())
 
     def make() -> Floats:
         return np.concatenate([embed(batch).cpu().numpy() for batch in batches()])
 
     return np.array(distributed.first(lambda: cached(cache, f"frozen-{tower}", digest.hexdigest(), make)))
-
-
-def _tower(name: str) -> Tower | None:
-    """The tower of a weight; None for the scales."""
-    if name.startswith("logit_scale"):
-        return None
-    return "image" if name.startswith("visual.") else "audio" if name.startswith("audio.") else "text"
